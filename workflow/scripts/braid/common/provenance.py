@@ -1,0 +1,59 @@
+"""Where a result comes from: versions, parameters and digests of inputs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import braid
+from braid.common.io import PathLike, sha256_of
+
+_PACKAGES = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "xarray": "xarray",
+    "torch": "torch",
+    "transformers": "transformers",
+    "open_clip": "open_clip_torch",
+    "mne": "mne",
+    "mne_bids": "mne-bids",
+    "nilearn": "nilearn",
+    "sklearn": "scikit-learn",
+    "statsmodels": "statsmodels",
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of braid, Python and those of the field's packages that this process imported."""
+    found = {"braid": braid.__version__, "python": platform.python_version()}
+    for module, package in _PACKAGES.items():
+        if module in sys.modules:
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def provenance(
+    inputs: Iterable[PathLike] = (), parameters: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Attributes that every array and table's sidecar carries.
+
+    Directories are named without a digest; files are digested.
+
+    Returns
+    -------
+    dict
+        `braid_versions`, `braid_parameters` and `braid_inputs`, each as JSON text.
+    """
+    digests = {
+        Path(path).name: sha256_of(path) for path in map(Path, inputs) if Path(path).is_file()
+    }
+    return {
+        "braid_versions": json.dumps(versions()),
+        "braid_parameters": json.dumps(dict(parameters or {}), sort_keys=True, default=str),
+        "braid_inputs": json.dumps(digests, sort_keys=True),
+    }
