@@ -23,6 +23,13 @@ from braid.common.errors import InputError
 
 PathLike = str | os.PathLike[str]
 
+# labels stay text: subject "01" is not the number 1
+_TEXT_COLUMNS = (
+    *("participant_id", "subject", "session", "task", "acquisition", "run", "name", "channel"),
+    *("target", "site", "unit", "text", "word", "sentence", "stim_file", "stimulus", "model"),
+    *("layer", "region", "trial_type"),
+)
+
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
@@ -121,13 +128,7 @@ def read_table(path: PathLike, required: tuple[str, ...] = (), **dtypes: Any) ->
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    text = {
-        name: str
-        for name in (
-            "participant_id subject session task acquisition run name channel target site unit "
-            "text word sentence stim_file stimulus model layer region trial_type"
-        ).split()
-    }
+    text = dict.fromkeys(_TEXT_COLUMNS, str)
     try:
         table = pd.read_csv(
             path,
@@ -135,9 +136,14 @@ def read_table(path: PathLike, required: tuple[str, ...] = (), **dtypes: Any) ->
             na_values=["n/a"],
             keep_default_na=False,
             encoding="utf-8-sig",
-            dtype={**text, **dtypes},  # type: ignore[arg-type]
+            dtype={**text, **dtypes},
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        ValueError,
+    ) as error:
         raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from None
     for name in required:
         if name not in table.columns:
@@ -182,7 +188,7 @@ def read_array(path: PathLike) -> xr.Dataset:
 def sha256_of(path: PathLike) -> str:
     """SHA-256 of a file's bytes, as hex."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

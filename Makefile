@@ -1,0 +1,59 @@
+# Two commands do everything on a machine that has Python 3.11 or newer, git and make:
+#   make demo    sets up .venv, runs the embedded demo to its report
+#   make test    sets up .venv, runs the whole test suite
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+STUDY ?= haxby
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo study test lint format toys lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(READY) ## Set up .venv from the locked versions
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "braid needs Python 3.11 or newer; set PYTHON=...")'
+	@echo "Setting up $(VENV) from requirements.lock (several GB, some minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## Run the embedded demo to its report
+	@echo "Running the demo (config/config.yaml) on $(CORES) cores"
+	@$(BIN)/snakemake --cores $(CORES)
+	@echo "Report: results/demo/report.html"
+
+study: $(READY) ## Run a study: make study STUDY=haxby
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/studies/$(STUDY).yaml
+	@echo "Report: results/$(STUDY)/report.html"
+
+test: $(READY) ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style, types and the workflow
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/snakemake --lint
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile workflow/rules
+
+toys: $(READY) ## Train the demo's toy networks again and put them into resources/toys
+	@$(BIN)/snakemake --cores $(CORES) $(foreach toy,toy-vit toy-bert toy-clip toy-vilt,results/toys/$(toy))
+	@cp -r results/toys/. resources/toys/
+
+lock: $(READY) ## Resolve the versions anew: requirements.lock and envs/*.yaml
+	@$(BIN)/python envs/lock.py
+
+clean: ## Remove what runs have made (not .venv)
+	@rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,126 @@
+"""The study file: schema, defaults, misspelt keys, slices."""
+
+from __future__ import annotations
+
+import importlib.util
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braid import config as study
+from braid.common import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMAS = ROOT / "workflow" / "schemas"
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def demo():
+    return study.read_yaml("config/config.yaml")
+
+
+def test_every_shipped_study_is_valid():
+    for path in [Path("config/config.yaml"), *Path("config/studies").glob("*.yaml")]:
+        prepared = study.prepare(study.read_yaml(path), SCHEMAS, str(path))
+        assert prepared["registry"]
+
+
+def test_defaults_are_filled_in_and_the_input_is_left_alone(demo):
+    before = deepcopy(demo)
+    prepared = study.prepare(demo, SCHEMAS)
+    assert demo == before
+    assert prepared["analyses"]["bold_story"]["combinations"] == {}
+    assert prepared["analyses"]["bold_story"]["ridge"]["standardize"] is True
+    assert prepared["simulate"]["root"] == "results/demo/bids"
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "right"),
+    [
+        ((), "sead", "seed"),
+        (("datasets", "cinema_ieeg"), "subject", "subjects"),
+        (("datasets", "cinema_ieeg", "preprocess"), "notsh", "notch"),
+        (("analyses", "ieeg_film"), "fold", "folds"),
+        (("analyses", "ieeg_film", "ridge", "alphas"), "hihg", "high"),
+        (("analyses", "bold_film", "test"), "min_shfit", "min_shift"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest_valid_one(demo, path, wrong, right):
+    place = demo = deepcopy(demo)
+    for key in path:
+        place = place[key]
+    place[wrong] = place.pop(right)
+    with pytest.raises(InputError) as caught:
+        study.prepare(demo, SCHEMAS, "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    assert f"'{wrong}'" in message
+    assert f"did you mean '{right}'?" in message
+
+
+def test_a_misspelt_value_is_named(demo):
+    demo["analyses"]["ieeg_film"]["folds"]["scheme"] = "block"
+    with pytest.raises(InputError, match=r"analyses\.ieeg_film\.folds\.scheme.*mean 'blocks'"):
+        study.prepare(demo, SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["analyses"]["ieeg_film"].update(dataset="cinema"), "did you mean 'cinema_"),
+        (lambda d: d["analyses"]["ieeg_film"].update(tasks=["flim"]), "did you mean 'film'"),
+        (lambda d: d["analyses"]["ieeg_film"]["models"].append("toy-vitt"), "'toy-vit'"),
+        (lambda d: d["analyses"]["bold_film"]["compare"].update(x=["toy-vit", "konkat"]), "concat"),
+        (lambda d: d["datasets"]["cinema_bold"].update(root="{data_root}/x"), "data_root"),
+    ],
+)
+def test_names_that_must_agree(demo, change, message):
+    demo = yaml.safe_load(yaml.safe_dump(demo))  # the anchors' lists are shared otherwise
+    change(demo)
+    with pytest.raises(InputError, match=message):
+        study.prepare(demo, SCHEMAS)
+
+
+def test_a_broken_yaml_is_named_with_its_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("study: x\n  seed: [1\n")
+    with pytest.raises(InputError, match=r"broken\.yaml, line \d"):
+        study.read_yaml(path)
+
+
+def test_order_of_keys_does_not_matter():
+    assert list(study.ordered({"b": {"d": 1, "c": [{"z": 1, "a": 2}]}, "a": 0})) == ["a", "b"]
+    assert list(study.ordered({"b": {"d": 1, "c": 2}})["b"]) == ["c", "d"]
+
+
+def test_subjects_all_of_a_root_that_is_not_there(tmp_path):
+    entry = {"root": str(tmp_path / "nowhere"), "subjects": "all"}
+    with pytest.raises(InputError, match=r"datasets\.x\.root: the BIDS root .*nowhere does not"):
+        study.subjects_of("x", entry)
+    with pytest.raises(InputError, match="holds no folder sub-"):
+        study.subjects_of("x", {"root": str(tmp_path), "subjects": "all"})
+
+
+def test_digest_of_rooms_sees_its_own_rooms_only(tmp_path):
+    for room in ("common", "encoding", "report"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "a.py").write_text("x = 1\n")
+    before = study.digest_of_rooms(tmp_path, "encoding")
+    (tmp_path / "report" / "a.py").write_text("x = 2\n")
+    assert study.digest_of_rooms(tmp_path, "encoding") == before
+    (tmp_path / "common" / "a.py").write_text("x = 2\n")
+    assert study.digest_of_rooms(tmp_path, "encoding") != before
+
+
+def test_the_page_of_keys_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("document", ROOT / "config" / "document.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.document() == (ROOT / "config" / "README.md").read_text(encoding="utf-8")

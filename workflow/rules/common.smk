@@ -1,0 +1,184 @@
+# Names, paths and slices of the config that the rules share. No science.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+LIBRARY = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(LIBRARY))
+
+from braid import config as study  # noqa: E402
+from braid.common.errors import InputError  # noqa: E402
+
+try:
+    config = study.prepare(
+        config,
+        Path(workflow.basedir) / "workflow" / "schemas",
+        where=", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml",
+    )
+    DATASETS = config["datasets"]
+    ANALYSES = config["analyses"]
+    SUBJECTS = {name: study.subjects_of(name, entry) for name, entry in DATASETS.items()}
+except InputError as error:
+    raise WorkflowError(f"braid: {error}") from None
+
+RESULTS = f"{config['results']}/{config['study']}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+TABLES = "sites models regions comparisons nulls layers excluded quality".split()
+SIMULATED = config.get("simulate", {})
+GPU = 0 if config["device"] == "cpu" else 1
+COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
+NETWORKS = sorted({name for entry in ANALYSES.values() for name in study.networks_of(entry)})
+
+
+def one_of(names):
+    """Regular expression of a wildcard that takes one of these names, or nothing."""
+    return "|".join(sorted(names)) or "(?!)"
+
+
+def datasets_of_kind(kind):
+    return [name for name, entry in DATASETS.items() if entry["kind"] == kind]
+
+
+def dataset_slice(wildcards):
+    """What indexing one subject of a data set depends on: not on who else is in it."""
+    entry = {**DATASETS[wildcards.dataset], "subjects": [wildcards.subject]}
+    entry.pop("validate")
+    # of the preprocessing, indexing only asks whether different rates are made equal
+    resample = entry.pop("preprocess").get("resample")
+    return study.ordered({**entry, "preprocess": {"resample": resample}})
+
+
+def preprocess_slice(wildcards):
+    return study.ordered(DATASETS[wildcards.dataset]["preprocess"])
+
+
+def root_of(name):
+    return DATASETS[name]["root"]
+
+
+def made_root(name):
+    """The BIDS root as an input, where a rule of this workflow makes it."""
+    return root_of(name) if SIMULATED and root_of(name) == SIMULATED["root"] else []
+
+
+def analysis_slice(*keys):
+    """Function of the wildcards that gives some keys of an analysis, and nothing else of it."""
+
+    def of_wildcards(wildcards):
+        entry = ANALYSES[wildcards.analysis]
+        return study.ordered({key: entry[key] for key in keys})
+
+    return of_wildcards
+
+
+def recordings_root(name):
+    """Where the recordings lie: the derivatives' root if the data set reads derivatives."""
+    return DATASETS[name].get("derivative", {}).get("root", root_of(name))
+
+
+def of_analysis(wildcards, pattern):
+    """Path of the data set that an analysis is asked of."""
+    return pattern.format(
+        results=RESULTS, dataset=ANALYSES[wildcards.analysis]["dataset"], subject="{subject}"
+    )
+
+
+def subjects_in(analysis):
+    return SUBJECTS[ANALYSES[analysis]["dataset"]]
+
+
+def fits_of(kind):
+    """Paths of one kind of result for every analysis, model and subject."""
+    return [
+        f"{RESULTS}/{kind}".format(analysis=analysis, model=model, subject=subject)
+        for analysis, entry in ANALYSES.items()
+        for model in study.models_of(entry)
+        for subject in subjects_in(analysis)
+    ]
+
+
+def registry_slice(wildcards):
+    return study.ordered(config["registry"][study.base_of(wildcards.model)])
+
+
+def weight_files(wildcards):
+    """Files of a network in a folder: a change of theirs re-runs what depends on them."""
+    folder = Path(str(config["registry"][study.base_of(wildcards.model)].get("path", "")))
+    if not folder.parts or not folder.is_dir():
+        return []
+    return sorted(str(path) for path in folder.iterdir() if path.is_file())
+
+
+def compared_fits(wildcards):
+    entry = ANALYSES[wildcards.analysis]
+    return {
+        model: f"{RESULTS}/fits/{wildcards.analysis}/{model}/sub-{wildcards.subject}.nc"
+        for model in sorted({model for pair in entry["compare"].values() for model in pair})
+    }
+
+
+def compared_sites(wildcards):
+    """Tested sites of the first model of each comparison, where only significant sites enter."""
+    entry = ANALYSES[wildcards.analysis]
+    if entry["test"]["among"] == "all":
+        return []
+    return [
+        f"{RESULTS}/tests/{wildcards.analysis}/{model}/sub-{wildcards.subject}.tsv"
+        for model in sorted({a for a, _ in entry["compare"].values()})
+    ]
+
+
+def comparisons_of_all():
+    return [
+        f"{RESULTS}/comparisons/{analysis}/sub-{subject}.tsv"
+        for analysis, entry in ANALYSES.items()
+        if entry["compare"]
+        for subject in subjects_in(analysis)
+    ]
+
+
+def features_of_all():
+    return [
+        f"{RESULTS}/features/{analysis}/{model}.json"
+        for analysis, entry in ANALYSES.items()
+        for model in study.networks_of(entry)
+    ]
+
+
+def clean_of_all(ending):
+    return [
+        f"{RESULTS}/clean/{name}/sub-{subject}{ending}"
+        for name in DATASETS
+        for subject in SUBJECTS[name]
+    ]
+
+
+def truth_slice():
+    """What the evaluation has to know of the analyses: kinds, roles of models, comparisons."""
+    keys = ("models", "untrained", "combinations", "compare", "test", "tasks")
+    return {
+        name: study.ordered(
+            {**{key: entry[key] for key in keys}, "kind": DATASETS[entry["dataset"]]["kind"]}
+        )
+        for name, entry in ANALYSES.items()
+    }
+
+
+def rooms(*names):
+    """Digest of rooms of the library: a rule re-runs when the code it uses has changed."""
+    return study.digest_of_rooms(LIBRARY / "braid", *names)
+
+
+def memory(mb):
+    """Memory of a job in MB; more of it at each retry."""
+    return lambda wildcards, attempt: mb * attempt
+
+
+wildcard_constraints:
+    dataset=one_of(DATASETS),
+    analysis=one_of(ANALYSES),
+    subject="[A-Za-z0-9]+",
+    model=one_of([*NETWORKS, *COMBINATIONS]),
+    table=one_of(TABLES),

@@ -1,0 +1,86 @@
+# Features of the networks in the feature store, and the designs built from them.
+rule features:
+    input:
+        units=f"{RESULTS}/units/{{analysis}}.tsv",
+        weights=weight_files,
+    output:
+        manifest=f"{RESULTS}/features/{{analysis}}/{{model}}.json",
+    wildcard_constraints:
+        model=one_of(NETWORKS),
+    params:
+        root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
+        entry=registry_slice,
+        store=config["feature_store"],
+        device=config["device"],
+        offline=config["models_offline"],
+        seed=config["seed"],
+        code=rooms("stimuli", "models", "features"),
+    log:
+        f"{LOGS}/features/{{analysis}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/features/{{analysis}}/{{model}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=120,
+        gpu=GPU,
+    conda:
+        "../../envs/networks.yaml"
+    script:
+        "../scripts/features.py"
+
+
+rule design:
+    input:
+        manifest=f"{RESULTS}/features/{{analysis}}/{{model}}.json",
+        events=f"{RESULTS}/events/{{analysis}}/sub-{{subject}}.tsv",
+        response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
+    output:
+        f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+    wildcard_constraints:
+        model=one_of(NETWORKS),
+    params:
+        design=analysis_slice("design"),
+        store=config["feature_store"],
+        code=rooms("features"),
+    log:
+        f"{LOGS}/design/{{analysis}}/{{model}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/design/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/design.py"
+
+
+rule combine:
+    input:
+        designs=lambda wildcards: expand(
+            f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+            analysis=wildcards.analysis,
+            model=ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
+            subject=wildcards.subject,
+        ),
+    output:
+        f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+    wildcard_constraints:
+        model=one_of(COMBINATIONS),
+    params:
+        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
+        code=rooms("features"),
+    log:
+        f"{LOGS}/combine/{{analysis}}/{{model}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/combine/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/combine.py"

@@ -1,0 +1,107 @@
+# Statistics: permutation tests, model comparisons, tables over subjects, evaluation.
+rule permute:
+    input:
+        design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
+        fit=f"{RESULTS}/fits/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+    output:
+        nulls=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        sites=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.tsv",
+        sidecar=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.json",
+    params:
+        analysis=analysis_slice("folds", "ridge", "test"),
+        seed=config["seed"],
+        device=config["device"],
+        code=rooms("encoding", "inference"),
+    log:
+        f"{LOGS}/permute/{{analysis}}/{{model}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/permute/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=240,
+        gpu=GPU,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/permute.py"
+
+
+rule compare:
+    input:
+        unpack(compared_fits),
+        response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
+        sites=compared_sites,
+    output:
+        table=f"{RESULTS}/comparisons/{{analysis}}/sub-{{subject}}.tsv",
+        sidecar=f"{RESULTS}/comparisons/{{analysis}}/sub-{{subject}}.json",
+    params:
+        analysis=analysis_slice("compare", "test"),
+        seed=config["seed"],
+        code=rooms("inference"),
+    log:
+        f"{LOGS}/compare/{{analysis}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/compare/{{analysis}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=120,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/compare.py"
+
+
+rule collect:
+    input:
+        sites=fits_of("tests/{analysis}/{model}/sub-{subject}.tsv"),
+        nulls=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
+        fits=fits_of("fits/{analysis}/{model}/sub-{subject}.nc"),
+        comparisons=comparisons_of_all(),
+        excluded=clean_of_all("_excluded.tsv"),
+        quality=clean_of_all("_quality.tsv"),
+    output:
+        tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
+        sidecars=expand(f"{RESULTS}/tables/{{table}}.json", table=TABLES),
+    params:
+        seed=config["seed"],
+        code=rooms("inference"),
+    log:
+        f"{LOGS}/collect.log",
+    benchmark:
+        f"{BENCHMARKS}/collect.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=60,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/collect.py"
+
+
+rule evaluate:
+    input:
+        tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
+        truth=SIMULATED.get("truth", []),
+    output:
+        table=f"{RESULTS}/evaluation.tsv",
+        sidecar=f"{RESULTS}/evaluation.json",
+    params:
+        analyses=truth_slice(),
+        expect=study.ordered(config["expect"]),
+        code=rooms("inference"),
+    log:
+        f"{LOGS}/evaluate.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    conda:
+        "../../envs/statistics.yaml"
+    script:
+        "../scripts/evaluate.py"

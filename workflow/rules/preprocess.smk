@@ -1,0 +1,89 @@
+# Cleaned recordings, one file per subject; which rule makes it depends on the kind of recording.
+rule preprocess_ieeg:
+    input:
+        index=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.tsv",
+    output:
+        signal=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}.nc",
+        excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
+        quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
+        sidecars=multiext(
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+        ),
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("ieeg")),
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
+    log:
+        f"{LOGS}/preprocess_ieeg/{{dataset}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/preprocess_ieeg/{{dataset}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=60,
+    conda:
+        "../../envs/recordings.yaml"
+    script:
+        "../scripts/preprocess_ieeg.py"
+
+
+rule preprocess_bold:
+    input:
+        index=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.tsv",
+    output:
+        signal=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}.nc",
+        excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
+        quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
+        sidecars=multiext(
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+        ),
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("bold")),
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
+    log:
+        f"{LOGS}/preprocess_bold/{{dataset}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/preprocess_bold/{{dataset}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=60,
+    conda:
+        "../../envs/recordings.yaml"
+    script:
+        "../scripts/preprocess_bold.py"
+
+
+rule preprocess_parcels:
+    input:
+        index=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.tsv",
+    output:
+        signal=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}.nc",
+        excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
+        quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
+        sidecars=multiext(
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+        ),
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("parcels")),
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
+    log:
+        f"{LOGS}/preprocess_parcels/{{dataset}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/preprocess_parcels/{{dataset}}/sub-{{subject}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+    conda:
+        "../../envs/recordings.yaml"
+    script:
+        "../scripts/preprocess_parcels.py"

@@ -1,0 +1,36 @@
+# What a person reads.
+rule report:
+    input:
+        tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
+        fits=fits_of("fits/{analysis}/{model}/sub-{subject}.nc"),
+        tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
+        manifests=features_of_all(),
+        indexes=expand(f"{RESULTS}/index/{{dataset}}.tsv", dataset=sorted(DATASETS)),
+        validation=expand(f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)),
+        evaluation=f"{RESULTS}/evaluation.tsv" if SIMULATED or config["expect"] else [],
+    output:
+        page=report(
+            f"{RESULTS}/report.html", caption="../report/page.rst", category="Report"
+        ),
+        figures=report(
+            directory(f"{RESULTS}/figures"),
+            patterns=["{name}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+    params:
+        results=RESULTS,
+        config=study.ordered(config),
+        code=rooms("report"),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=60,
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,280 @@
+"""Study files: read, checked against their schema, defaults filled in, split into slices.
+
+Needs nothing but PyYAML and jsonschema, so that it runs where only Snakemake is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from braid.common.errors import InputError
+
+Config = dict[str, Any]
+PathLike = str | os.PathLike[str]
+UNTRAINED = "_untrained"
+
+
+def read_yaml(path: PathLike) -> Any:
+    """Read a YAML file; a missing or malformed one is an `InputError` with file and line."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(
+            f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})"
+        ) from None
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> Config:
+    """Check a config against its JSON schema and fill in the schema's defaults.
+
+    Parameters
+    ----------
+    config : mapping
+        As read from YAML; not changed.
+    schema : mapping
+        JSON schema (draft 2020-12).
+    where : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict
+        Copy of `config` with every default of the schema that it leaves open.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the key, what is wrong, and the nearest valid key if one is
+        misspelt.
+    """
+    errors = list(Draft202012Validator(schema).iter_errors(config))
+    # a misspelt key often causes a second error ("required key missing"): name the spelling first
+    for error in _leaves(errors):
+        if error.validator == "additionalProperties":
+            raise InputError(f"{where}: {_unknown_key(error)}")
+    if errors:
+        error = best_match(errors)
+        raise InputError(f"{where}: {_place(error)}{_describe(error)}")
+    filled = deepcopy(dict(config))
+    _fill(filled, schema, schema)
+    return filled
+
+
+def _leaves(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    for error in errors:
+        yield error
+        yield from _leaves(error.context or [])
+
+
+def _place(error: ValidationError) -> str:
+    path = ".".join(str(part) for part in error.absolute_path)
+    return f"key '{path}': " if path else ""
+
+
+def _unknown_key(error: ValidationError) -> str:
+    assert isinstance(error.schema, Mapping)
+    valid = sorted(error.schema.get("properties", {}))
+    instance: Any = error.instance
+    unknown = sorted(set(instance) - set(valid))[0]
+    inside = ".".join(str(part) for part in error.absolute_path)
+    near = difflib.get_close_matches(str(unknown), valid, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"valid keys are: {', '.join(valid)}."
+    place = f" in '{inside}'" if inside else ""
+    return f"unknown key '{unknown}'{place}; {hint}"
+
+
+def _describe(error: ValidationError) -> str:
+    if error.validator == "enum":
+        values: Any = error.validator_value
+        valid = [str(value) for value in values]
+        near = difflib.get_close_matches(str(error.instance), valid, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"'{error.instance}' is not one of {', '.join(valid)}{hint}"
+    if error.validator == "required":
+        return f"{error.message.replace(' is a required property', '')} is missing"
+    return error.message
+
+
+def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
+    schema = _resolve(schema, root)
+    if isinstance(value, dict):
+        for name, part in schema.get("properties", {}).items():
+            part = _resolve(part, root)
+            if name not in value and "default" in part:
+                value[name] = deepcopy(part["default"])
+            if name in value:
+                _fill(value[name], part, root)
+        rest = schema.get("additionalProperties")
+        if isinstance(rest, Mapping):
+            for name in value:
+                if name not in schema.get("properties", {}):
+                    _fill(value[name], rest, root)
+        for rule in schema.get("allOf", []):
+            if "if" in rule and Draft202012Validator(rule["if"]).is_valid(value):
+                _fill(value, rule.get("then", {}), root)
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for item in value:
+            _fill(item, schema["items"], root)
+
+
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in schema:
+        found: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        # keywords beside a reference count too
+        schema = {**found, **{name: part for name, part in schema.items() if name != "$ref"}}
+    return schema
+
+
+def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config") -> Config:
+    """Check a whole study: its schema, the registry it names, and the names that must agree.
+
+    Parameters
+    ----------
+    config : mapping
+        The study as read.
+    schemas : path-like
+        Folder that holds `config.schema.yaml` and `models.schema.yaml`.
+    where : str
+        Name of the study's file, for messages.
+
+    Returns
+    -------
+    dict
+        The study with defaults filled in, folders put in place of `{data_root}`, `{results}` and
+        `{study}`, and the registry's entries of
+        the networks it uses under `registry`.
+    """
+    study = check(config, read_yaml(Path(schemas) / "config.schema.yaml"), where)
+    study["feature_store"] = _placed(study["feature_store"], study, where, "feature_store")
+    for key in ("root", "truth") if "simulate" in study else ():
+        study["simulate"][key] = _placed(study["simulate"][key], study, where, f"simulate.{key}")
+    for name, dataset in study["datasets"].items():
+        dataset["root"] = _placed(dataset["root"], study, where, f"datasets.{name}.root")
+        if "derivative" in dataset:
+            folder, key = dataset["derivative"], f"datasets.{name}.derivative.root"
+            folder["root"] = _placed(folder["root"], study, where, key)
+    registry = check(
+        read_yaml(study["models"]),
+        read_yaml(Path(schemas) / "models.schema.yaml"),
+        str(study["models"]),
+    )
+    for name, analysis in study["analyses"].items():
+        _known(analysis["dataset"], study["datasets"], f"{where}: analyses.{name}.dataset")
+        tasks = study["datasets"][analysis["dataset"]]["tasks"]
+        for task in analysis["tasks"]:
+            _known(task, tasks, f"{where}: analyses.{name}.tasks")
+        for model in [*analysis["models"], *analysis["untrained"]]:
+            _known(model, registry, f"{where}: analyses.{name}.models")
+        single = set(networks_of(analysis))
+        for combination, members in analysis["combinations"].items():
+            if combination in registry:
+                raise InputError(
+                    f"{where}: analyses.{name}.combinations.{combination}: the registry has a "
+                    "network of this name; choose another"
+                )
+            for member in members:
+                _known(member, single, f"{where}: analyses.{name}.combinations.{combination}")
+        for comparison, pair in analysis["compare"].items():
+            for member in pair:
+                _known(
+                    member, models_of(analysis), f"{where}: analyses.{name}.compare.{comparison}"
+                )
+    used = {base_of(model) for a in study["analyses"].values() for model in networks_of(a)}
+    study["registry"] = {name: registry[name] for name in sorted(used)}
+    return study
+
+
+def _placed(text: str, study: Config, where: str, key: str) -> str:
+    """Put the study's folders in place of `{data_root}`, `{results}` and `{study}`."""
+    if "{data_root}" in text and not study.get("data_root"):
+        raise InputError(
+            f"{where}: {key} uses {{data_root}}, but the key 'data_root' is not set; set it in the "
+            "file or with --config data_root=FOLDER"
+        )
+    for name in ("data_root", "results", "study"):
+        text = text.replace(f"{{{name}}}", str(study.get(name, "")))
+    return text
+
+
+def _known(name: str, valid: Iterable[str], where: str) -> None:
+    names = sorted(valid)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}."
+        raise InputError(f"{where}: unknown name '{name}'; {hint}")
+
+
+def networks_of(analysis: Mapping[str, Any]) -> list[str]:
+    """Names of the networks an analysis runs, trained ones first, then untrained twins."""
+    return [*analysis["models"], *(f"{name}{UNTRAINED}" for name in analysis["untrained"])]
+
+
+def models_of(analysis: Mapping[str, Any]) -> list[str]:
+    """Names of all that an analysis fits: networks, untrained twins, combinations."""
+    return [*networks_of(analysis), *analysis["combinations"]]
+
+
+def base_of(model: str) -> str:
+    """Name of the registry's entry of a network or of its untrained twin."""
+    return model.removesuffix(UNTRAINED)
+
+
+def subjects_of(name: str, dataset: Mapping[str, Any]) -> list[str]:
+    """Subject labels of a dataset, without `sub-`.
+
+    Raises
+    ------
+    InputError
+        If `subjects: all` is asked of a root that does not exist or holds no subject.
+    """
+    root = Path(dataset["root"])
+    if dataset["subjects"] != "all":
+        return [str(subject) for subject in dataset["subjects"]]
+    if not root.is_dir():
+        raise InputError(
+            f"datasets.{name}.root: the BIDS root {root} does not exist; check the path"
+        )
+    found = sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir())
+    if not found:
+        raise InputError(f"datasets.{name}.root: {root} holds no folder sub-*; is it a BIDS root?")
+    return found
+
+
+def ordered(value: Any) -> Any:
+    """Copy of a slice of the config with sorted keys, so that their order re-runs nothing."""
+    if isinstance(value, Mapping):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [ordered(item) for item in value]
+    return value
+
+
+def digest_of_rooms(library: PathLike, *rooms: str) -> str:
+    """Digest of the source of rooms of the library and of `common`, as a trigger of re-runs.
+
+    Snakemake re-runs a rule when its script changes, not when a module does that the script
+    imports; a rule that carries this digest among its params re-runs then too.
+    """
+    digest = hashlib.sha256()
+    for room in sorted({"common", *rooms}):
+        for path in sorted((Path(library) / room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(library).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,22 @@
+"""Test the encoding models of one network and one subject by permutation."""
+
+from braid.common import job_log, provenance, read_array, seed_for, write_array, write_table
+from braid.inference import SITES_COLUMNS, test_sites
+
+with job_log(snakemake.log[0]):
+    params, names = snakemake.params, snakemake.wildcards
+    nulls, sites = test_sites(
+        read_array(snakemake.input.design),
+        read_array(snakemake.input.response)["response"],
+        read_array(snakemake.input.fit),
+        params.analysis,
+        # not the model's name: models share their draws, so that they can be compared
+        seed=seed_for(params.seed, "permute", names.analysis, names.subject),
+        device=params.device,
+    )
+    origin = provenance(snakemake.input, params.analysis)
+    labels = {"analysis": names.analysis, "subject": names.subject, "model": names.model}
+    write_array(snakemake.output.nulls, nulls, **labels, **origin)
+    write_table(
+        snakemake.output.sites, sites.assign(**labels)[list(SITES_COLUMNS)], SITES_COLUMNS, **origin
+    )
