@@ -124,3 +124,13 @@ def test_the_page_of_keys_is_up_to_date():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.document() == (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+
+
+def test_defaults_of_the_schema_are_those_of_the_library():
+    from braid.preprocess import defaults
+
+    definitions = study.read_yaml(SCHEMAS / "config.schema.yaml")["$defs"]
+    for kind in ("ieeg", "bold", "parcels"):
+        properties = definitions[f"preprocess_{kind}"]["properties"]
+        schema = {name: part["default"] for name, part in properties.items()}
+        assert schema == getattr(defaults, kind.upper())

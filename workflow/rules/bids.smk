@@ -4,20 +4,20 @@ rule validate_bids:
         root=lambda wildcards: made_root(wildcards.dataset),
     output:
         f"{RESULTS}/validation/{{dataset}}.json",
-    params:
-        root=lambda wildcards: root_of(wildcards.dataset),
-        strictness=lambda wildcards: DATASETS[wildcards.dataset]["validate"],
-        code=rooms("bids"),
     log:
         f"{LOGS}/validate_bids/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/validate_bids/{{dataset}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(1500),
         runtime=30,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        root=lambda wildcards: root_of(wildcards.dataset),
+        strictness=lambda wildcards: DATASETS[wildcards.dataset]["validate"],
+        code=rooms("bids"),
     script:
         "../scripts/validate_bids.py"
 
@@ -30,19 +30,19 @@ rule index_bids:
     output:
         table=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.json",
-    params:
-        dataset=dataset_slice,
-        code=rooms("bids"),
     log:
         f"{LOGS}/index_bids/{{dataset}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/index_bids/{{dataset}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        dataset=dataset_slice,
+        code=rooms("bids"),
     script:
         "../scripts/index_bids.py"
 
@@ -57,18 +57,20 @@ rule index_dataset:
     output:
         table=f"{RESULTS}/index/{{dataset}}.tsv",
         sidecar=f"{RESULTS}/index/{{dataset}}.json",
-    params:
-        resample=lambda wildcards: DATASETS[wildcards.dataset]["preprocess"].get("resample"),
-        code=rooms("bids"),
     log:
         f"{LOGS}/index_dataset/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/index_dataset/{{dataset}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=5,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        resample=lambda wildcards: DATASETS[wildcards.dataset]["preprocess"].get(
+            "resample"
+        ),
+        code=rooms("bids"),
     script:
         "../scripts/index_dataset.py"

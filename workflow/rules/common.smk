@@ -14,11 +14,14 @@ try:
     config = study.prepare(
         config,
         Path(workflow.basedir) / "workflow" / "schemas",
-        where=", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml",
+        where=", ".join(map(str, workflow.overwrite_configfiles))
+        or "config/config.yaml",
     )
     DATASETS = config["datasets"]
     ANALYSES = config["analyses"]
-    SUBJECTS = {name: study.subjects_of(name, entry) for name, entry in DATASETS.items()}
+    SUBJECTS = {
+        name: study.subjects_of(name, entry) for name, entry in DATASETS.items()
+    }
 except InputError as error:
     raise WorkflowError(f"braid: {error}") from None
 
@@ -28,8 +31,12 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 TABLES = "sites models regions comparisons nulls layers excluded quality".split()
 SIMULATED = config.get("simulate", {})
 GPU = 0 if config["device"] == "cpu" else 1
-COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
-NETWORKS = sorted({name for entry in ANALYSES.values() for name in study.networks_of(entry)})
+COMBINATIONS = sorted(
+    {name for entry in ANALYSES.values() for name in entry["combinations"]}
+)
+NETWORKS = sorted(
+    {name for entry in ANALYSES.values() for name in study.networks_of(entry)}
+)
 
 
 def one_of(names):
@@ -81,7 +88,9 @@ def recordings_root(name):
 def of_analysis(wildcards, pattern):
     """Path of the data set that an analysis is asked of."""
     return pattern.format(
-        results=RESULTS, dataset=ANALYSES[wildcards.analysis]["dataset"], subject="{subject}"
+        results=RESULTS,
+        dataset=ANALYSES[wildcards.analysis]["dataset"],
+        subject="{subject}",
     )
 
 
@@ -105,7 +114,9 @@ def registry_slice(wildcards):
 
 def weight_files(wildcards):
     """Files of a network in a folder: a change of theirs re-runs what depends on them."""
-    folder = Path(str(config["registry"][study.base_of(wildcards.model)].get("path", "")))
+    folder = Path(
+        str(config["registry"][study.base_of(wildcards.model)].get("path", ""))
+    )
     if not folder.parts or not folder.is_dir():
         return []
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
@@ -115,7 +126,9 @@ def compared_fits(wildcards):
     entry = ANALYSES[wildcards.analysis]
     return {
         model: f"{RESULTS}/fits/{wildcards.analysis}/{model}/sub-{wildcards.subject}.nc"
-        for model in sorted({model for pair in entry["compare"].values() for model in pair})
+        for model in sorted(
+            {model for pair in entry["compare"].values() for model in pair}
+        )
     }
 
 
@@ -160,7 +173,10 @@ def truth_slice():
     keys = ("models", "untrained", "combinations", "compare", "test", "tasks")
     return {
         name: study.ordered(
-            {**{key: entry[key] for key in keys}, "kind": DATASETS[entry["dataset"]]["kind"]}
+            {
+                **{key: entry[key] for key in keys},
+                "kind": DATASETS[entry["dataset"]]["kind"],
+            }
         )
         for name, entry in ANALYSES.items()
     }

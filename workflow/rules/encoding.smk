@@ -5,20 +5,20 @@ rule fit:
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
     output:
         f"{RESULTS}/fits/{{analysis}}/{{model}}/sub-{{subject}}.nc",
-    params:
-        analysis=analysis_slice("folds", "ridge", "layers"),
-        device=config["device"],
-        code=rooms("encoding"),
     log:
         f"{LOGS}/fit/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/fit/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=120,
         gpu=GPU,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        analysis=analysis_slice("folds", "ridge", "layers"),
+        device=config["device"],
+        code=rooms("encoding"),
     script:
         "../scripts/fit.py"

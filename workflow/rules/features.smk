@@ -5,8 +5,19 @@ rule features:
         weights=weight_files,
     output:
         manifest=f"{RESULTS}/features/{{analysis}}/{{model}}.json",
+    log:
+        f"{LOGS}/features/{{analysis}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/features/{{analysis}}/{{model}}.tsv"
     wildcard_constraints:
         model=one_of(NETWORKS),
+    conda:
+        "../../envs/networks.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=120,
+        gpu=GPU,
     params:
         root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
         entry=registry_slice,
@@ -15,17 +26,6 @@ rule features:
         offline=config["models_offline"],
         seed=config["seed"],
         code=rooms("stimuli", "models", "features"),
-    log:
-        f"{LOGS}/features/{{analysis}}/{{model}}.log",
-    benchmark:
-        f"{BENCHMARKS}/features/{{analysis}}/{{model}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=memory(3000),
-        runtime=120,
-        gpu=GPU,
-    conda:
-        "../../envs/networks.yaml"
     script:
         "../scripts/features.py"
 
@@ -37,22 +37,22 @@ rule design:
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
     output:
         f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
-    wildcard_constraints:
-        model=one_of(NETWORKS),
-    params:
-        design=analysis_slice("design"),
-        store=config["feature_store"],
-        code=rooms("features"),
     log:
         f"{LOGS}/design/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/design/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        model=one_of(NETWORKS),
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=20,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        design=analysis_slice("design"),
+        store=config["feature_store"],
+        code=rooms("features"),
     script:
         "../scripts/design.py"
 
@@ -67,20 +67,22 @@ rule combine:
         ),
     output:
         f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
-    wildcard_constraints:
-        model=one_of(COMBINATIONS),
-    params:
-        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
-        code=rooms("features"),
     log:
         f"{LOGS}/combine/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/combine/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        model=one_of(COMBINATIONS),
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=20,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][
+            wildcards.model
+        ],
+        code=rooms("features"),
     script:
         "../scripts/combine.py"

@@ -8,22 +8,22 @@ rule permute:
         nulls=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.nc",
         sites=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/tests/{{analysis}}/{{model}}/sub-{{subject}}.json",
-    params:
-        analysis=analysis_slice("folds", "ridge", "test"),
-        seed=config["seed"],
-        device=config["device"],
-        code=rooms("encoding", "inference"),
     log:
         f"{LOGS}/permute/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/permute/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=240,
         gpu=GPU,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        analysis=analysis_slice("folds", "ridge", "test"),
+        seed=config["seed"],
+        device=config["device"],
+        code=rooms("encoding", "inference"),
     script:
         "../scripts/permute.py"
 
@@ -36,20 +36,20 @@ rule compare:
     output:
         table=f"{RESULTS}/comparisons/{{analysis}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/comparisons/{{analysis}}/sub-{{subject}}.json",
-    params:
-        analysis=analysis_slice("compare", "test"),
-        seed=config["seed"],
-        code=rooms("inference"),
     log:
         f"{LOGS}/compare/{{analysis}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/compare/{{analysis}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=120,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        analysis=analysis_slice("compare", "test"),
+        seed=config["seed"],
+        code=rooms("inference"),
     script:
         "../scripts/compare.py"
 
@@ -65,19 +65,19 @@ rule collect:
     output:
         tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
         sidecars=expand(f"{RESULTS}/tables/{{table}}.json", table=TABLES),
-    params:
-        seed=config["seed"],
-        code=rooms("inference"),
     log:
         f"{LOGS}/collect.log",
     benchmark:
         f"{BENCHMARKS}/collect.tsv"
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=60,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        seed=config["seed"],
+        code=rooms("inference"),
     script:
         "../scripts/collect.py"
 
@@ -89,19 +89,19 @@ rule evaluate:
     output:
         table=f"{RESULTS}/evaluation.tsv",
         sidecar=f"{RESULTS}/evaluation.json",
-    params:
-        analyses=truth_slice(),
-        expect=study.ordered(config["expect"]),
-        code=rooms("inference"),
     log:
         f"{LOGS}/evaluate.log",
     benchmark:
         f"{BENCHMARKS}/evaluate.tsv"
+    conda:
+        "../../envs/statistics.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
-    conda:
-        "../../envs/statistics.yaml"
+    params:
+        analyses=truth_slice(),
+        expect=study.ordered(config["expect"]),
+        code=rooms("inference"),
     script:
         "../scripts/evaluate.py"

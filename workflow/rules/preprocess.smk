@@ -7,24 +7,26 @@ rule preprocess_ieeg:
         excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
         quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
         sidecars=multiext(
-            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}",
+            "_excluded.json",
+            "_quality.json",
         ),
-    wildcard_constraints:
-        dataset=one_of(datasets_of_kind("ieeg")),
-    params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
-        preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
     log:
         f"{LOGS}/preprocess_ieeg/{{dataset}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/preprocess_ieeg/{{dataset}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("ieeg")),
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=60,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
     script:
         "../scripts/preprocess_ieeg.py"
 
@@ -37,24 +39,26 @@ rule preprocess_bold:
         excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
         quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
         sidecars=multiext(
-            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}",
+            "_excluded.json",
+            "_quality.json",
         ),
-    wildcard_constraints:
-        dataset=one_of(datasets_of_kind("bold")),
-    params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
-        preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
     log:
         f"{LOGS}/preprocess_bold/{{dataset}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/preprocess_bold/{{dataset}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("bold")),
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=60,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
     script:
         "../scripts/preprocess_bold.py"
 
@@ -67,23 +71,25 @@ rule preprocess_parcels:
         excluded=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_excluded.tsv",
         quality=f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}_quality.tsv",
         sidecars=multiext(
-            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}", "_excluded.json", "_quality.json"
+            f"{RESULTS}/clean/{{dataset}}/sub-{{subject}}",
+            "_excluded.json",
+            "_quality.json",
         ),
-    wildcard_constraints:
-        dataset=one_of(datasets_of_kind("parcels")),
-    params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
-        preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
     log:
         f"{LOGS}/preprocess_parcels/{{dataset}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/preprocess_parcels/{{dataset}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(datasets_of_kind("parcels")),
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=30,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        root=lambda wildcards: recordings_root(wildcards.dataset),
+        preprocess=preprocess_slice,
+        code=rooms("bids", "preprocess"),
     script:
         "../scripts/preprocess_parcels.py"

@@ -6,7 +6,9 @@ rule report:
         tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
         manifests=features_of_all(),
         indexes=expand(f"{RESULTS}/index/{{dataset}}.tsv", dataset=sorted(DATASETS)),
-        validation=expand(f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)),
+        validation=expand(
+            f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)
+        ),
         evaluation=f"{RESULTS}/evaluation.tsv" if SIMULATED or config["expect"] else [],
     output:
         page=report(
@@ -18,19 +20,18 @@ rule report:
             caption="../report/figure.rst",
             category="Figures",
         ),
-    params:
-        results=RESULTS,
-        config=study.ordered(config),
-        code=rooms("report"),
     log:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
+    conda:
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=60,
-    conda:
-        "../../envs/report.yaml"
+    params:
+        config=study.ordered(config),
+        code=rooms("report"),
     script:
         "../scripts/report.py"

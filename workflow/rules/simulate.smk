@@ -8,19 +8,19 @@ if SIMULATED:
             root=directory(SIMULATED["root"]),
             truth=SIMULATED["truth"],
             sidecar=f"{SIMULATED['truth'].removesuffix('.tsv')}.json",
-        params:
-            seed=config["seed"],
-            code=rooms("simulate"),
         log:
             f"{LOGS}/simulate.log",
         benchmark:
             f"{BENCHMARKS}/simulate.tsv"
+        conda:
+            "../../envs/simulate.yaml"
         threads: 1
         resources:
             mem_mb=memory(2000),
             runtime=20,
-        conda:
-            "../../envs/simulate.yaml"
+        params:
+            seed=config["seed"],
+            code=rooms("simulate"),
         script:
             "../scripts/simulate.py"
 
@@ -30,18 +30,18 @@ if SIMULATED:
             world=SIMULATED["world"],
         output:
             folder=directory(f"{config['results']}/toys/{{toy}}"),
-        params:
-            seed=config["seed"],
-            code=rooms("simulate"),
         log:
             f"{LOGS}/train_toy/{{toy}}.log",
         benchmark:
             f"{BENCHMARKS}/train_toy/{{toy}}.tsv"
+        conda:
+            "../../envs/networks.yaml"
         threads: 2
         resources:
             mem_mb=memory(3000),
             runtime=60,
-        conda:
-            "../../envs/networks.yaml"
+        params:
+            seed=config["seed"],
+            code=rooms("simulate"),
         script:
             "../scripts/train_toy.py"

@@ -7,20 +7,20 @@ rule events:
     output:
         table=f"{RESULTS}/events/{{analysis}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/events/{{analysis}}/sub-{{subject}}.json",
-    params:
-        root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
-        analysis=analysis_slice("tasks", "units"),
-        code=rooms("bids", "stimuli"),
     log:
         f"{LOGS}/events/{{analysis}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/events/{{analysis}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(1500),
         runtime=30,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
+        analysis=analysis_slice("tasks", "units"),
+        code=rooms("bids", "stimuli"),
     script:
         "../scripts/events.py"
 
@@ -35,18 +35,18 @@ rule units:
     output:
         table=f"{RESULTS}/units/{{analysis}}.tsv",
         sidecar=f"{RESULTS}/units/{{analysis}}.json",
-    params:
-        code=rooms("stimuli"),
     log:
         f"{LOGS}/units/{{analysis}}.log",
     benchmark:
         f"{BENCHMARKS}/units/{{analysis}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        code=rooms("stimuli"),
     script:
         "../scripts/units.py"
 
@@ -61,18 +61,18 @@ rule responses:
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
         dropped=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}_dropped.tsv",
         sidecar=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}_dropped.json",
-    params:
-        design=analysis_slice("design"),
-        code=rooms("stimuli"),
     log:
         f"{LOGS}/responses/{{analysis}}/sub-{{subject}}.log",
     benchmark:
         f"{BENCHMARKS}/responses/{{analysis}}/sub-{{subject}}.tsv"
+    conda:
+        "../../envs/recordings.yaml"
     threads: 1
     resources:
         mem_mb=memory(3000),
         runtime=30,
-    conda:
-        "../../envs/recordings.yaml"
+    params:
+        design=analysis_slice("design"),
+        code=rooms("stimuli"),
     script:
         "../scripts/responses.py"

@@ -1,0 +1,78 @@
+"""The embedded demo, run as a user runs it, to its report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from braid.common import read_table
+
+pytestmark = pytest.mark.xdist_group("demo")
+LONGEST_S = 600
+MOST_MB = 4096
+
+
+@pytest.fixture(scope="module")
+def demo(snakemake, tmp_path_factory):
+    """Results of the demo, and how long it took."""
+    results = tmp_path_factory.mktemp("demo")
+    started = time.monotonic()
+    snakemake("--cores", "all", "--config", f"results={results}")
+    print(f"the demo took {time.monotonic() - started:.0f} s")
+    return results
+
+
+def test_every_check_of_the_evaluation_passes(demo):
+    table = read_table(demo / "demo" / "evaluation.tsv")
+    assert list(table.columns) == ["stage", "measure", "value", "threshold", "pass"]
+    assert len(table) >= 8
+    failed = table[~table["pass"].astype(bool)]
+    assert failed.empty, failed.to_string()
+
+
+def test_nothing_is_left_to_do(demo, snakemake):
+    done = snakemake("--cores", "all", "--config", f"results={demo}")
+    assert "Nothing to be done" in done.stderr
+
+
+def test_no_job_needs_much_memory(demo):
+    peaks = {}
+    for path in (demo / "demo" / "benchmarks").rglob("*.tsv"):
+        column = pd.read_csv(path, sep="\t")["max_rss"]
+        peaks[str(path.relative_to(demo))] = pd.to_numeric(column, errors="coerce").max()
+    largest = max(peaks, key=lambda name: peaks[name] if peaks[name] > 0 else 0)
+    print(f"largest: {largest} {peaks[largest]:.0f} MB")
+    assert peaks[largest] < MOST_MB
+
+
+def test_only_the_evaluation_reads_the_truth():
+    rules = Path(__file__).resolve().parents[2] / "workflow" / "rules"
+    readers = []
+    for path in rules.glob("*.smk"):
+        for part in path.read_text().split("\nrule ")[1:]:
+            if "truth=" in part.split("output:")[0]:
+                readers.append(part.split(":")[0])
+    assert readers == ["evaluate"]
+
+
+def test_editing_one_network_re_runs_only_what_depends_on_it(demo, snakemake, tmp_path):
+    registry = (Path(__file__).resolve().parents[2] / "config" / "models.yaml").read_text()
+    edited = registry.replace("toy-vilt:\n", "toy-vilt:\n  batch_size: 7\n")
+    assert edited != registry
+    (tmp_path / "models.yaml").write_text(edited)
+    settings = ("--config", f"results={demo}", f"models={tmp_path / 'models.yaml'}")
+    done = snakemake("--dry-run", "--cores", "all", *settings)
+    counts = {
+        line.split()[0]: int(line.split()[1])
+        for line in done.stdout.split("Job stats:")[1].splitlines()
+        if len(line.split()) == 2 and line.split()[1].isdigit()
+    }
+    # the network and its twin, in the two analyses that use it
+    assert counts.pop("features") == 4
+    assert set(counts) <= {
+        *("design", "fit", "permute", "compare", "collect", "evaluate", "report", "all", "total")
+    }
+    assert counts["fit"] == 12

@@ -1,0 +1,17 @@
+"""Check a study's tables against its truth and against figures that are known."""
+
+import pandas as pd
+
+from braid.common import job_log, provenance, read_table, write_table
+from braid.inference import EVALUATION_COLUMNS, check_expectations, evaluate
+
+with job_log(snakemake.log[0]):
+    inputs, params = snakemake.input, snakemake.params
+    tables = {
+        path.rsplit("/", 1)[-1].removesuffix(".tsv"): read_table(path) for path in inputs.tables
+    }
+    found = [check_expectations(tables, params.expect)]
+    if inputs.truth:
+        found.append(evaluate(tables, read_table(inputs.truth), params.analyses))
+    table = pd.concat([part for part in found if len(part)], ignore_index=True)
+    write_table(snakemake.output.table, table, EVALUATION_COLUMNS, **provenance([*inputs.tables]))
