@@ -1,0 +1,159 @@
+"""Checkpoints of the true formats at tiny size, made with the libraries themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+WORDS = ["the", "red", "blue", "circle", "square", "moves", "left", "right", "slow", "##ly", "big"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SIZE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+
+
+def tokenizer(folder: Path, max_length: int = 24) -> Any:
+    """A WordPiece tokenizer, saved in `folder`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: k for k, word in enumerate([*SPECIAL, *WORDS])}
+    inner = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    inner.normalizer = normalizers.BertNormalizer(lowercase=True)
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        model_max_length=max_length,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+    made.save_pretrained(folder)
+    return made
+
+
+def picture_processor(folder: Path, **settings: Any) -> None:
+    """A picture processor for pictures of 32 x 32, saved in `folder`."""
+    from transformers import ViTImageProcessor
+
+    ViTImageProcessor(size={"height": 32, "width": 32}, **settings).save_pretrained(folder)
+
+
+def bert(folder: Path) -> dict[str, Any]:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    config = BertConfig(vocab_size=16, max_position_embeddings=24, **SIZE)
+    BertModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "language",
+        "layers": ["encoder.layer.{0..1}"],
+    }
+
+
+def gpt2(folder: Path) -> dict[str, Any]:
+    """A causal network whose tokenizer adds no special tokens and has none for padding."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+
+    torch.manual_seed(2)
+    config = GPT2Config(
+        vocab_size=16, n_positions=24, n_embd=16, n_layer=2, n_head=2, bos_token_id=2,
+        eos_token_id=2,
+    )  # fmt: skip
+    GPT2Model(config).save_pretrained(folder)
+    vocabulary = {word: k for k, word in enumerate([*SPECIAL, *WORDS])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="[UNK]", bos_token="[CLS]", eos_token="[CLS]"
+    ).save_pretrained(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "language",
+        "layers": ["h.*"],
+    }
+
+
+def vit(folder: Path) -> dict[str, Any]:
+    import torch
+    from transformers import ViTConfig, ViTModel
+
+    torch.manual_seed(3)
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZE)).save_pretrained(folder)
+    picture_processor(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "vision",
+        "layers": [{"module": ["layers.{0..1}", "encoder.layer.{0..1}"]}],
+    }
+
+
+def vilt(folder: Path) -> dict[str, Any]:
+    import torch
+    from transformers import ViltConfig, ViltImageProcessor, ViltModel
+
+    torch.manual_seed(4)
+    config = ViltConfig(
+        vocab_size=16, max_position_embeddings=24, image_size=32, patch_size=8, **SIZE
+    )
+    ViltModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8).save_pretrained(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "vision-language",
+        "layers": [{"module": "encoder.layer.{0..1}", "tokens": "fused"}],
+    }
+
+
+def clip(folder: Path) -> dict[str, Any]:
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "model_cfg": {
+            "embed_dim": 12,
+            "vision_cfg": {"image_size": 32, "layers": 2, "width": 16, "head_width": 8,
+                           "patch_size": 8},
+            "text_cfg": {"context_length": 12, "vocab_size": 16, "width": 16, "heads": 2,
+                         "layers": 2, "hf_tokenizer_name": "here", "pool_type": "eos",
+                         "eos_id": 3},
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
+    }  # fmt: skip
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    tokenizer(folder)
+    torch.manual_seed(5)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / "open_clip_model.safetensors")
+    return {
+        "source": "open_clip",
+        "path": str(folder),
+        "modality": "vision-language",
+        "layers": [
+            {"module": "visual.transformer.resblocks.{0..1}", "tokens": "image"},
+            {"module": "transformer.resblocks.{0..1}", "tokens": "text"},
+            {"output": "image_features", "pooling": "none"},
+            {"output": "text_features", "pooling": "none"},
+            {"output": "joint", "pooling": "none"},
+        ],
+    }
+
+
+MAKERS = {"bert": bert, "gpt2": gpt2, "vit": vit, "vilt": vilt, "clip": clip}

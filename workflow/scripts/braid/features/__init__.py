@@ -1,0 +1,18 @@
+"""Features: what networks make of the stimuli, kept in a store, and laid out as designs."""
+
+from braid.features.combine import combine_designs
+from braid.features.design import build_design
+from braid.features.extract import extract
+from braid.features.resample import boxcar_matrix, lanczos_matrix, lanczos_resample
+from braid.features.store import FeatureStore, load_features
+
+__all__ = [
+    "FeatureStore",
+    "boxcar_matrix",
+    "build_design",
+    "combine_designs",
+    "extract",
+    "lanczos_matrix",
+    "lanczos_resample",
+    "load_features",
+]
