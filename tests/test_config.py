@@ -101,11 +101,17 @@ def test_order_of_keys_does_not_matter():
 
 
 def test_subjects_all_of_a_root_that_is_not_there(tmp_path):
-    entry = {"root": str(tmp_path / "nowhere"), "subjects": "all"}
+    entry = {"root": str(tmp_path / "nowhere"), "subjects": "all", "tasks": ["film"]}
     with pytest.raises(InputError, match=r"datasets\.x\.root: the BIDS root .*nowhere does not"):
         study.subjects_of("x", entry)
     with pytest.raises(InputError, match="holds no folder sub-"):
-        study.subjects_of("x", {"root": str(tmp_path), "subjects": "all"})
+        study.subjects_of("x", {**entry, "root": str(tmp_path)})
+    for subject, task in (("01", "film"), ("02", "rest")):
+        (tmp_path / f"sub-{subject}" / "func").mkdir(parents=True)
+        (tmp_path / f"sub-{subject}" / "func" / f"sub-{subject}_task-{task}_bold.json").touch()
+    assert study.subjects_of("x", {**entry, "root": str(tmp_path)}) == ["01"]
+    with pytest.raises(InputError, match="task story"):
+        study.subjects_of("x", {**entry, "root": str(tmp_path), "tasks": ["story"]})
 
 
 def test_digest_of_rooms_sees_its_own_rooms_only(tmp_path):

@@ -68,6 +68,7 @@ rule index_dataset:
         mem_mb=memory(1000),
         runtime=5,
     params:
+        root=lambda wildcards: root_of(wildcards.dataset),
         resample=lambda wildcards: DATASETS[wildcards.dataset]["preprocess"].get(
             "resample"
         ),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from braid.common import job_log, provenance, read_table, write_table
-from braid.stimuli import EVENTS_COLUMNS, events_of
+from braid.stimuli import EVENT_COLUMNS, events_of
 
 with job_log(snakemake.log[0]):
     analysis = snakemake.params.analysis
@@ -11,5 +11,5 @@ with job_log(snakemake.log[0]):
     index = index[index["task"].isin(analysis["tasks"])]
     events = events_of(index, Path(snakemake.params.root), analysis["units"])
     write_table(
-        snakemake.output.table, events, EVENTS_COLUMNS, **provenance(snakemake.input, analysis)
+        snakemake.output.table, events, EVENT_COLUMNS, **provenance(snakemake.input, analysis)
     )

@@ -236,12 +236,13 @@ def base_of(model: str) -> str:
 
 
 def subjects_of(name: str, dataset: Mapping[str, Any]) -> list[str]:
-    """Subject labels of a dataset, without `sub-`.
+    """Subject labels of a dataset, without `sub-`; `all` are those who took part in its tasks.
 
     Raises
     ------
     InputError
-        If `subjects: all` is asked of a root that does not exist or holds no subject.
+        If `subjects: all` is asked of a root that does not exist, holds no subject, or holds
+        nothing of the data set's tasks.
     """
     root = Path(dataset["root"])
     if dataset["subjects"] != "all":
@@ -250,10 +251,22 @@ def subjects_of(name: str, dataset: Mapping[str, Any]) -> list[str]:
         raise InputError(
             f"datasets.{name}.root: the BIDS root {root} does not exist; check the path"
         )
-    found = sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir())
-    if not found:
+    there = sorted(path for path in root.glob("sub-*") if path.is_dir())
+    if not there:
         raise InputError(f"datasets.{name}.root: {root} holds no folder sub-*; is it a BIDS root?")
-    return found
+    # not everybody took part in everything
+    found = [path for path in there if any(_took_part(path, task) for task in dataset["tasks"])]
+    if not found:
+        raise InputError(
+            f"datasets.{name}.tasks: no subject of {root} has a file of task "
+            f"{' or '.join(dataset['tasks'])}"
+        )
+    return [path.name.removeprefix("sub-") for path in found]
+
+
+def _took_part(subject: Path, task: str) -> bool:
+    """Whether a subject's folder holds a file of a task."""
+    return any(subject.rglob(f"*_task-{task}_*"))
 
 
 def ordered(value: Any) -> Any:

@@ -1,0 +1,236 @@
+"""iEEG: what is left out, and what the filters and references do to known signals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from braid.common import InputError, read_array, write_array
+from braid.preprocess import preprocess_ieeg
+
+RATE = 500.0
+TIME = np.arange(0, 20, 1 / RATE)
+RUN = "task-film"
+WHEN = ("before", "after")
+ELECTRODES = (
+    "name\tx\ty\tz\tsize\tregion\tarea\n"
+    "LA1\t0.010\t0.020\t0.030\t1\tfusiform\tV4\n"
+    "LA2\t0.014\t0.020\t0.030\t1\tfusiform\tV4\n"
+    "LA3\t0.018\t0.020\t0.030\t1\tlingual\tV2\n"
+    "XX9\t0.1\t0.1\t0.1\t1\tnowhere\tn/a\n"
+)
+
+
+def noise(name: str, scale: float = 10.0) -> np.ndarray:
+    return np.random.default_rng(sum(map(ord, name))).normal(0, scale, TIME.size)
+
+
+def shaft(*names: str) -> dict[str, np.ndarray]:
+    return {name: noise(name) for name in names}
+
+
+def middle(values: np.ndarray, rate: float, seconds: float = 2.0) -> np.ndarray:
+    edge = int(seconds * rate)
+    return values[edge:-edge]
+
+
+def test_what_is_left_out_and_why(ieeg):
+    channels = shaft("LA1", "LA2", "LA3", "LA4", "LA5", "LA6", "LA7", "ECG1", "LB1")
+    channels["LA4"] = np.full(TIME.size, 3.0)
+    channels["LA5"][100] = np.nan
+    channels["LA6"] *= 40
+    index, root = ieeg({RUN: channels}, RATE, {"LB1": "bad"}, {"ECG1": "ECG"})
+    cleaned = preprocess_ieeg(index, root, {"noisy_threshold": 6, "exclude": ["LA7"]})
+    assert list(cleaned.signal["target"].values) == ["LA1", "LA2", "LA3"]
+    reasons = dict(zip(cleaned.excluded["target"], cleaned.excluded["reason"], strict=True))
+    assert reasons == {
+        "LA4": "flat",
+        "LA5": "NaN",
+        "LA6": "noisy",
+        "LA7": "excluded",
+        "LB1": "bad",
+        "ECG1": "not a neural channel",
+    }
+    detail = cleaned.excluded.set_index("target")["detail"]
+    assert detail["LB1"] == "seizure onset" and detail["ECG1"] == "type ECG"
+    quality = cleaned.quality.set_index("measure")["value"]
+    assert quality["channels recorded"] == 9 and quality["channels left out"] == 6
+
+
+def test_without_any_step_the_recording_comes_back_in_microvolt(ieeg):
+    channels = shaft("LA1", "LA2")
+    index, root = ieeg({RUN: channels}, RATE)
+    signal = preprocess_ieeg(index, root, {}).signal
+    assert signal.dtype == np.float32 and signal.attrs["units"] == "uV"
+    np.testing.assert_allclose(signal.values.T, list(channels.values()), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(signal["time"], TIME, atol=1e-12)
+
+
+def test_edf_comes_back_in_microvolt_too(tmp_path):
+    import mne
+    from braid.bids import index_dataset
+
+    channels = shaft("LA1", "LA2")
+    info = mne.create_info(list(channels), RATE, "seeg")
+    raw = mne.io.RawArray(1e-6 * np.array(list(channels.values())), info, verbose="ERROR")
+    folder = tmp_path / "sub-01" / "ieeg"
+    folder.mkdir(parents=True)
+    mne.export.export_raw(folder / "sub-01_task-film_ieeg.edf", raw, verbose="ERROR")
+    table = "name\ttype\tunits\nLA1\tSEEG\tuV\nLA2\tSEEG\tuV\n"
+    (folder / "sub-01_task-film_channels.tsv").write_text(table)
+    index = index_dataset("edf", {"root": tmp_path, "kind": "ieeg", "subjects": "all"})
+    signal = preprocess_ieeg(index, tmp_path, {}).signal
+    # 16 bits over about 80 uV
+    np.testing.assert_allclose(signal.values.T, list(channels.values()), atol=0.01)
+
+
+def test_the_array_survives_being_written(ieeg, tmp_path):
+    index, root = ieeg({RUN: shaft("LA1", "LA2")}, RATE, electrodes=ELECTRODES)
+    signal = preprocess_ieeg(index, root, {}).signal
+    write_array(tmp_path / "clean.nc", signal)
+    again = read_array(tmp_path / "clean.nc")["signal"]
+    np.testing.assert_array_equal(again, signal)
+    assert json.loads(again.attrs["runs"]) == [RUN]
+    assert list(again["region"].values) == ["fusiform", "fusiform"]
+
+
+def test_average_reference_removes_what_all_channels_share(ieeg):
+    own = shaft(*(f"LA{i}" for i in range(1, 41)))  # more channels than one block holds
+    shared = 200 * np.sin(2 * np.pi * 7 * TIME)
+    bad = {"LB1": 1e4 * noise("LB1")}
+    channels = {name: values + shared for name, values in own.items()}
+    index, root = ieeg({RUN: {**channels, **bad}}, RATE, {"LB1": "bad"})
+    signal = preprocess_ieeg(index, root, {"reference": "average"}).signal
+    expected = np.array(list(own.values()))
+    expected -= expected.mean(axis=0)
+    # float32 on disk holds the shared 200 uV to 1e-5
+    np.testing.assert_allclose(signal.values.T, expected, atol=1e-3)
+
+
+def test_notch_removes_line_noise_and_says_so(ieeg):
+    line = 100 * np.sin(2 * np.pi * 50 * TIME + 1) + 50 * np.sin(2 * np.pi * 100 * TIME)
+    wave = 20 * np.sin(2 * np.pi * 10 * TIME)
+    channels = {name: values + line + wave for name, values in shaft("LA1", "LA2", "LA3").items()}
+    index, root = ieeg({RUN: channels}, RATE)
+    for method in ("fir", "spectrum_fit"):
+        cleaned = preprocess_ieeg(index, root, {"notch": [50, 100], "notch_method": method})
+        quality = cleaned.quality.set_index("measure")["value"]
+        assert quality["line noise at 50 Hz before"] > 1000
+        assert quality["line noise at 100 Hz before"] > 250
+        for line in (50, 100):
+            before, after = (quality[f"line noise at {line} Hz {when}"] for when in WHEN)
+            assert after < 0.01 * before
+        # a wave elsewhere keeps its amplitude and its phase
+        left = middle(cleaned.signal.values[:, 0], RATE)
+        fitted = 2 * np.mean(left * np.sin(2 * np.pi * 10 * middle(TIME, RATE)))
+        assert fitted == pytest.approx(20, abs=0.5)
+
+
+def test_band_pass_and_resampling_keep_what_is_inside(ieeg):
+    inside, outside = np.sin(2 * np.pi * 8 * TIME), np.sin(2 * np.pi * 150 * TIME)
+    channels = {"LA1": 30 * inside + 30 * outside + 1000.0}
+    index, root = ieeg({RUN: channels}, RATE)
+    signal = preprocess_ieeg(index, root, {"band": [0.5, 40], "resample": 128}).signal
+    assert signal.sizes["time"] == 20 * 128 and signal.attrs["sampling_frequency"] == 128
+    time = signal["time"].values
+    np.testing.assert_allclose(time, np.arange(time.size) / 128)
+    error = middle(signal.values[:, 0] - 30 * np.sin(2 * np.pi * 8 * time), 128, 4)
+    assert np.abs(error).max() < 0.5
+
+
+def test_envelope_follows_the_modulator(ieeg):
+    modulator = 10 * (1 + 0.5 * np.sin(2 * np.pi * 0.7 * TIME))
+    channels = {"LA1": modulator * np.sin(2 * np.pi * 100 * TIME) + noise("LA1", 0.1)}
+    index, root = ieeg({RUN: channels}, RATE)
+    params = {"signal": "envelope", "band": [70, 150], "resample": 50}
+    signal = preprocess_ieeg(index, root, params).signal
+    expected = 10 * (1 + 0.5 * np.sin(2 * np.pi * 0.7 * signal["time"].values))
+    assert np.abs(middle(signal.values[:, 0] - expected, 50)).max() < 0.3
+    logs = preprocess_ieeg(index, root, {**params, "log": True}).signal
+    assert logs.attrs["units"] == "ln(uV)"
+    assert np.abs(middle(logs.values[:, 0] - np.log(expected), 50)).max() < 0.05
+
+
+def test_bipolar_reference(ieeg):
+    channels = shaft("LA1", "LA2", "LA3", "LA5", "LB1")
+    index, root = ieeg({RUN: channels}, RATE, electrodes=ELECTRODES, unit="m")
+    cleaned = preprocess_ieeg(index, root, {"reference": "bipolar"})
+    signal = cleaned.signal
+    assert list(signal["target"].values) == ["LA1-LA2", "LA2-LA3"]
+    np.testing.assert_allclose(signal.values[:, 0], channels["LA1"] - channels["LA2"], atol=1e-3)
+    # midway between the contacts, metres turned into mm
+    np.testing.assert_allclose(signal["x"], [12, 16])
+    assert list(signal["region"].values) == ["fusiform", "fusiform/lingual"]
+    lost = cleaned.excluded[cleaned.excluded["reason"] == "no shaft neighbour"]
+    assert list(lost["target"]) == ["LA5", "LB1"]
+
+
+def test_laplacian_reference(ieeg):
+    channels = shaft("LA1", "LA2", "LA3", "LA4")
+    index, root = ieeg({RUN: channels}, RATE)
+    cleaned = preprocess_ieeg(index, root, {"reference": "laplacian"})
+    assert list(cleaned.signal["target"].values) == ["LA2", "LA3"]
+    expected = channels["LA3"] - (channels["LA2"] + channels["LA4"]) / 2
+    np.testing.assert_allclose(cleaned.signal.values[:, 1], expected, atol=1e-3)
+    assert list(cleaned.excluded["target"]) == ["LA1", "LA4"]
+
+
+def test_positions_need_not_match_channels_one_to_one(ieeg):
+    index, root = ieeg({RUN: shaft("LA1", "LA4")}, RATE, electrodes=ELECTRODES, unit="m")
+    signal = preprocess_ieeg(index, root, {"region_column": "area"}).signal
+    np.testing.assert_allclose(signal["z"], [30, np.nan])
+    assert list(signal["region"].values) == ["V4", "n/a"]
+    assert signal.attrs["coordinate_system"] == "ACPC"
+    unknown = preprocess_ieeg(index, root, {"region_column": "dkt"}).signal
+    assert set(unknown["region"].values) == {"n/a"}
+
+
+def test_runs_follow_one_another_and_share_their_channels(ieeg):
+    first, second = shaft("LA1", "LA2", "LA3"), shaft("LA3", "LA2", "LA4")
+    second["LA2"] = np.zeros(TIME.size)
+    index, root = ieeg({"task-film_run-1": first, "task-film_run-2": second}, RATE)
+    cleaned = preprocess_ieeg(index, root, {"resample": 100})
+    signal = cleaned.signal
+    assert list(signal["target"].values) == ["LA3"]
+    assert list(np.bincount(signal["run"])) == [2000, 2000]
+    assert signal["time"].values[2000] == 0.0
+    reasons = dict(zip(cleaned.excluded["target"], cleaned.excluded["reason"], strict=True))
+    assert reasons == {"LA2": "flat", "LA1": "not in every run", "LA4": "not in every run"}
+    assert "run-2" in cleaned.excluded.set_index("target")["detail"]["LA2"]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"notch": [300]}, "preprocess.notch asks for 300 Hz but the recording has 500 Hz"),
+        ({"band": [1, 260]}, "preprocess.band asks for 260 Hz"),
+        ({"band": [40, 1]}, r"\[40, 1\] is empty"),
+        ({"resample": 1000}, "preprocess.resample asks for 1000 Hz"),
+        ({"band": [1, 100], "resample": 128}, "128 Hz cannot hold the band up to 100 Hz"),
+        ({"reference": "car"}, "'car' is not one of none, average, bipolar, laplacian"),
+        ({"signal": "envelope"}, "an envelope needs `preprocess.band`"),
+        ({"log": True}, "only an envelope has a logarithm"),
+        ({"noch": [50]}, "unknown key 'noch'; did you mean 'notch'"),
+        ({"types": ["ECOG"]}, "no channel is left .*not a neural channel"),
+        ({"reference": "laplacian"}, "none of the 2 good channels has the neighbours"),
+    ],
+)
+def test_bad_parameters(ieeg, params, words):
+    index, root = ieeg({RUN: shaft("LA1", "LA2")}, RATE)
+    with pytest.raises(InputError, match=words):
+        preprocess_ieeg(index, root, params)
+
+
+def test_missing_channels_table(ieeg):
+    index, root = ieeg({RUN: shaft("LA1")}, RATE)
+    index["channels"] = np.nan
+    with pytest.raises(InputError, match=r"no channels\.tsv applies"):
+        preprocess_ieeg(index, root, {})
+
+
+def test_same_input_same_numbers(ieeg):
+    index, root = ieeg({RUN: shaft("LA1", "LA2", "LA3")}, RATE)
+    params = {"notch": [50], "reference": "average", "band": [1, 40], "resample": 128}
+    one, other = (preprocess_ieeg(index, root, params).signal for _ in range(2))
+    np.testing.assert_array_equal(one, other)

@@ -1,0 +1,113 @@
+"""Films: nearest frames, order, memory, and damaged files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from braid.common import InputError
+from braid.stimuli import iter_frames, open_film
+
+
+def shown(path, times) -> list[int]:
+    """Number of each frame, read from its grey."""
+    return [round((float(frame.mean()) - 10) / 4) for frame in iter_frames(path, times)]
+
+
+def test_duration_and_rate(film):
+    found = open_film(film)
+    assert found.duration == pytest.approx(5.0) and found.rate == pytest.approx(10.0)
+
+
+def test_every_frame_in_order(film):
+    frames = list(iter_frames(film, np.arange(50) / 10))
+    assert all(frame.dtype == np.uint8 and frame.shape == (32, 32, 3) for frame in frames)
+    assert [round((float(frame.mean()) - 10) / 4) for frame in frames] == list(range(50))
+
+
+def test_nearest_frame_whatever_the_order_of_the_times(film):
+    times = np.random.default_rng(0).uniform(0, 4.9, 200)
+    times = np.concatenate([times, times[:20], [0.0, 4.99, 5.05, -0.05]])
+    expected = np.clip(np.abs(times[:, None] - np.arange(50) / 10).argmin(axis=1), 0, 49)
+    assert shown(film, times) == list(expected)
+
+
+def test_repeated_times_share_one_picture(film):
+    first, second, third = iter_frames(film, [1.0, 1.01, 2.0])
+    assert first is second and third is not first
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0
+
+
+def test_nothing_asked_nothing_decoded(tmp_path):
+    assert list(iter_frames(tmp_path / "none.mp4", [])) == []
+
+
+def test_still_picture(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "scene.png"
+    Image.fromarray(np.full((8, 6, 3), 77, np.uint8)).save(path)
+    assert open_film(path).duration == np.inf
+    frames = list(iter_frames(path, [0.0, 12.0]))
+    assert frames[0].shape == (8, 6, 3) and int(frames[1][0, 0, 0]) == 77
+
+
+@pytest.mark.parametrize("time", [5.2, -0.5, np.nan])
+def test_times_outside_the_film(film, time):
+    with pytest.raises(InputError, match=r"cinema\.mp4: a frame is asked for at"):
+        list(iter_frames(film, [0.0, time]))
+
+
+def test_film_that_cannot_be_decoded(film, tmp_path):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"not a film" * 1000)
+    for attempt in (lambda: open_film(path), lambda: list(iter_frames(path, [0.0]))):
+        with pytest.raises(InputError, match=r"broken\.mp4: the film cannot be decoded"):
+            attempt()
+    path.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(InputError, match="cannot be decoded"):
+        open_film(path)
+
+
+def test_sound_without_pictures(tmp_path):
+    import wave
+
+    path = tmp_path / "story.mp4"
+    with wave.open(str(path), "wb") as stream:
+        stream.setparams((1, 2, 8000, 0, "NONE", "n/a"))
+        stream.writeframes(bytes(16000))
+    with pytest.raises(InputError, match="it has no video stream"):
+        open_film(path)
+
+
+def test_missing_or_unfetched_film(tmp_path):
+    with pytest.raises(InputError, match=r"none\.mp4: no such film"):
+        list(iter_frames(tmp_path / "none.mp4", [0.0]))
+    path = tmp_path / "annexed.mp4"
+    path.symlink_to(".git/annex/objects/x/y/z.mp4")
+    with pytest.raises(InputError, match=r"annexed\.mp4: git-annex file"):
+        open_film(path)
+
+
+def test_film_cut_off_in_a_streamable_container(tmp_path):
+    """What is left can be read, but the film is as long as its packets, not as its header says."""
+    import av
+
+    path = tmp_path / "long.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        noise = np.random.default_rng(0)
+        for _ in range(60):
+            picture = noise.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    assert open_film(path).duration == pytest.approx(6.0, abs=0.01)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    left = open_film(path).duration
+    assert 1.0 < left < 5.0
+    with pytest.raises(InputError, match="the film ends at"):
+        list(iter_frames(path, [5.9]))

@@ -1,0 +1,85 @@
+"""Events of a recording: reading them, and whether they lie inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from braid.bids.files import check_fetched
+from braid.common import InputError, read_table
+
+
+def read_events(
+    path: str | os.PathLike[str], required: tuple[str, ...] = ("onset", "duration")
+) -> pd.DataFrame:
+    """Read an `events.tsv`.
+
+    Parameters
+    ----------
+    path : path-like
+    required : tuple of str
+        Columns that must be there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As in the file, plus `row` (int, from 1, the header not counted), which error messages
+        use; `onset`, `duration` and `stim_time`, where present, as float64 seconds (`n/a` is NaN).
+
+    Raises
+    ------
+    InputError
+        If the file, a required column or a number is missing; names the file and the row.
+    """
+    path = Path(path)
+    check_fetched(path)
+    table = read_table(path, required=required)
+    table["row"] = np.arange(1, len(table) + 1)
+    for name in ("onset", "duration", "stim_time"):
+        if name in table.columns:
+            table[name] = _numbers(table[name], name, path)
+    return table
+
+
+def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """Convert a column to float64; the first cell that is no number is named."""
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    wrong = np.flatnonzero(numbers.isna() & column.notna())
+    if wrong.size:
+        raise InputError(
+            f"{path}: row {wrong[0] + 1}: {name} '{column.iloc[wrong[0]]}' is not a number of "
+            "seconds; correct it, or write n/a"
+        )
+    return numbers
+
+
+def check_events_inside(
+    events: pd.DataFrame, path: Path, recording: Path, duration: float, tolerance: float
+) -> None:
+    """Raise an `InputError` for the first event that lies outside its recording.
+
+    Parameters
+    ----------
+    events : pandas.DataFrame
+        From `read_events`.
+    path, recording : pathlib.Path
+        Files to name.
+    duration : float
+        Of the recording, s.
+    tolerance : float
+        Allowed before the start and after the end, s.
+    """
+    onset = events["onset"].to_numpy(float)
+    end = onset + np.nan_to_num(events["duration"].to_numpy(float))
+    outside = np.flatnonzero((onset < -tolerance) | (end > duration + tolerance))
+    if outside.size:
+        first = outside[0]
+        more = f" (and {outside.size - 1} further rows)" if outside.size > 1 else ""
+        raise InputError(
+            f"{path}: row {events['row'].iloc[first]}: event from {onset[first]:.3f} s to "
+            f"{end[first]:.3f} s lies outside the recording {recording.name}, which lasts "
+            f"{duration:.3f} s{more}; correct onset or duration, or remove the row"
+        )

@@ -1,0 +1,144 @@
+"""Sizes and rates of recordings, read from their headers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braid.bids.files import check_fetched
+from braid.common import InputError, read_json
+
+TR_TOLERANCE = 1e-3  # s
+_SECONDS = {"sec": (1.0,), "msec": (1e-3,), "usec": (1e-6,), "unknown": (1.0, 1e-3)}
+# files that must lie beside the one that is named in the index
+_PARTS = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size and rate of one recording.
+
+    Attributes
+    ----------
+    sampling_frequency : float
+        Hz; for volumes 1 / repetition time.
+    repetition_time : float or None
+        s; None for iEEG.
+    n_samples : int
+        Samples or volumes.
+    n_targets : int
+        Channels, voxels of the grid, or parcels.
+    """
+
+    sampling_frequency: float
+    repetition_time: float | None
+    n_samples: int
+    n_targets: int
+
+    @property
+    def duration(self) -> float:
+        """Length of the recording, s."""
+        return self.n_samples / self.sampling_frequency
+
+
+def ieeg_header(path: Path, metadata: Mapping[str, Any]) -> Header:
+    """Header of an iEEG recording (any format that `mne.io.read_raw` reads)."""
+    for suffix in _PARTS.get(path.suffix, ()):
+        check_fetched(path.with_suffix(suffix))
+    import mne
+
+    try:
+        raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: the recording cannot be opened ({reason}); check that all of its files are "
+            "there and complete"
+        ) from None
+    rate = float(raw.info["sfreq"])
+    stated = metadata.get("SamplingFrequency")
+    if isinstance(stated, int | float) and abs(stated - rate) > 1e-3 * rate:
+        raise InputError(
+            f"{path}: the header says {rate:g} Hz but SamplingFrequency of its JSON sidecar says "
+            f"{stated:g} Hz; correct the one that is wrong"
+        )
+    return Header(rate, None, int(raw.n_times), len(raw.ch_names))
+
+
+def bold_header(path: Path, metadata: Mapping[str, Any]) -> Header:
+    """Header of a 4-D NIfTI image; its repetition time must agree with the sidecar's."""
+    import nibabel as nib
+
+    try:
+        image: Any = nib.load(path)  # its base class has no shape
+    except (nib.filebasedimages.ImageFileError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable NIfTI image ({reason}); copy it again") from None
+    shape = image.shape
+    if len(shape) != 4 or shape[3] < 2:
+        raise InputError(
+            f"{path}: a BOLD run must be 4-D with several volumes, this image has shape {shape}; "
+            "leave it out through `tasks`, `sessions`, `acquisitions` or `runs`"
+        )
+    tr = _repetition_time(path, metadata)
+    step = float(image.header.get_zooms()[3])
+    unit = image.header.get_xyzt_units()[1]
+    readings = [step * factor for factor in _SECONDS.get(unit, (1.0,))]
+    # a header that leaves the field at zero does not state a repetition time
+    if step > 0 and min(abs(reading - tr) for reading in readings) > TR_TOLERANCE:
+        raise InputError(
+            f"{path}: RepetitionTime of its JSON sidecar is {tr:g} s but the NIfTI header says "
+            f"{readings[0]:g} s; correct the one that is wrong"
+        )
+    return Header(1.0 / tr, tr, int(shape[3]), int(np.prod(shape[:3])))
+
+
+def parcel_header(path: Path, repetition_time: float | None) -> Header:
+    """Header of a parcel array: `.npy` (volumes, parcels) or `.tsv` with one column per parcel."""
+    sidecar = path.with_suffix(".json")
+    metadata = read_json(sidecar) if sidecar.exists() else {}
+    if repetition_time is not None:
+        stated = metadata.get("RepetitionTime", repetition_time)
+        if abs(stated - repetition_time) > TR_TOLERANCE:
+            raise InputError(
+                f"{sidecar}: RepetitionTime is {stated:g} s but `repetition_time` in the config "
+                f"is {repetition_time:g} s; remove the key, or correct the sidecar"
+            )
+        metadata = {"RepetitionTime": repetition_time}
+    tr = _repetition_time(path, metadata)
+    shape = _array_shape(path)
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(
+            f"{path}: parcel time series must be a table of volumes x parcels, this one has shape "
+            f"{shape}; correct `pattern`, or convert the file"
+        )
+    return Header(1.0 / tr, tr, shape[0], shape[1])
+
+
+def _array_shape(path: Path) -> tuple[int, ...]:
+    """Shape of a `.npy` or `.tsv` array without reading all of it."""
+    if path.suffix == ".npy":
+        try:
+            return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        except ValueError as error:
+            raise InputError(
+                f"{path}: not a plain NumPy array ({error}); save it again without objects"
+            ) from None
+    with path.open(encoding="utf-8-sig") as stream:
+        columns = len(stream.readline().rstrip("\n").split("\t"))
+        return sum(1 for line in stream if line.strip()), columns
+
+
+def _repetition_time(path: Path, metadata: Mapping[str, Any]) -> float:
+    """Repetition time (s) that the sidecars state."""
+    tr = metadata.get("RepetitionTime")
+    if isinstance(tr, bool) or not isinstance(tr, int | float) or not tr > 0:
+        raise InputError(
+            f"{path}: no JSON sidecar states its RepetitionTime (s, above zero); add it"
+            + (" (sparse acquisitions are not supported)" if "VolumeTiming" in metadata else "")
+        )
+    return float(tr)

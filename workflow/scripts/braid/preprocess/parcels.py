@@ -1,0 +1,129 @@
+"""Preprocessing of ready parcel time series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braid.common import InputError, progress, read_table
+from braid.preprocess.cleaned import Cleaned, assemble, excluded_table, quality_table
+from braid.preprocess.defaults import PARCELS, choice, with_defaults
+from braid.preprocess.paths import of_kind, resolve
+from braid.preprocess.regression import clean_run, left_without_variance, zscore
+
+
+def preprocess_parcels(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) -> Cleaned:
+    """Clean the parcel time series of one subject.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        Rows of `index_dataset` of one subject; arrays of volumes x parcels, `.npy` or `.tsv`.
+    root : path-like
+        Root of the data set.
+    params : mapping
+        `dataset.preprocess` of the config; see `braid.preprocess.defaults.PARCELS`.
+
+    Returns
+    -------
+    Cleaned
+        Targets `parcel-000`, `parcel-001`, ... by column from 0, whatever their labels, in
+        z-scores per run or with zero mean. A parcel that is NaN or flat in one run is left out in
+        all. Quality: per run the numbers of volumes and of parcels left out.
+
+    Raises
+    ------
+    InputError
+        If runs differ in their number of parcels, the labels do not fit, or nothing is left.
+    """
+    index, root = of_kind(index, "parcels"), Path(root)
+    params = with_defaults(params, PARCELS)
+    choice(params, "detrend", ("none", "linear", "quadratic"))
+    counts = sorted(set(index["n_targets"].astype(int)))
+    if len(counts) > 1:
+        raise InputError(
+            f"{root / index['path'].iloc[0]}: the runs of this subject have different numbers of "
+            f"parcels ({', '.join(map(str, counts))}); use one parcellation"
+        )
+    unusable: dict[int, tuple[str, str]] = {}
+    runs: dict[str, np.ndarray] = {}
+    quality: list[tuple[str, str, float, str]] = []
+    for _, row in progress(list(index.iterrows()), "preprocessing parcels"):
+        series = _read(root / row["path"])
+        label = str(row["run"])
+        before = len(unusable)
+        _note_unusable(series, label, unusable)
+        filled = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
+        tr = float(row["repetition_time"])
+        path = str(root / row["path"])
+        cleaned = clean_run(filled, tr, params["detrend"], params["high_pass"], name=path)
+        for i in np.flatnonzero(left_without_variance(filled, cleaned)):
+            unusable.setdefault(int(i), ("nuisance only", f"nothing but a trend in {label}"))
+        runs[label] = (zscore(cleaned) if params["standardize"] else cleaned).astype(np.float32)
+        quality.append((label, "volumes", float(len(series)), "volumes"))
+        quality.append((label, "parcels left out", float(len(unusable) - before), "parcels"))
+    kept = np.array([i for i in range(counts[0]) if i not in unusable], dtype=int)
+    if not kept.size:
+        raise InputError(f"{root / index['path'].iloc[0]}: every parcel is flat or NaN")
+    names = np.array([f"parcel-{i:03d}" for i in range(counts[0])])
+    targets = {"target": names, "site": names, **_labels(index.iloc[0], root, counts[0], params)}
+    tr = float(index["repetition_time"].iloc[0])
+    signal = assemble(
+        {label: series[:, kept] for label, series in runs.items()},
+        1.0 / tr,
+        {name: values[kept] for name, values in targets.items()},
+        {
+            "kind": "parcels",
+            "subject": str(index["subject"].iloc[0]),
+            "repetition_time": tr,
+            "units": "z" if params["standardize"] else "arbitrary",
+        },
+    )
+    excluded = [(str(names[i]), *why) for i, why in sorted(unusable.items())]
+    return Cleaned(signal, excluded_table(excluded), quality_table(quality))
+
+
+def _read(path: Path) -> np.ndarray:
+    """Read volumes x parcels as float64."""
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False).astype(np.float64)
+    table = read_table(path).apply(pd.to_numeric, errors="coerce")
+    return table.to_numpy(np.float64)
+
+
+def _note_unusable(series: np.ndarray, run: str, unusable: dict[int, tuple[str, str]]) -> None:
+    """Note parcels that are NaN or flat in this run."""
+    finite = np.isfinite(series).all(axis=0)
+    flat = np.ptp(np.where(np.isfinite(series), series, 0.0), axis=0) == 0
+    for i in np.flatnonzero(~finite):
+        unusable.setdefault(int(i), ("NaN", f"values that are not finite in {run}"))
+    for i in np.flatnonzero(finite & flat):
+        unusable.setdefault(int(i), ("flat", f"constant in {run}"))
+
+
+def _labels(
+    row: pd.Series, root: Path, n_parcels: int, params: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Regions and coordinates of the parcels, `n/a` and NaN where unknown."""
+    table = pd.DataFrame(index=range(n_parcels))
+    if params["labels"]:
+        path = resolve(params["labels"], root, row, "labels")
+        table = read_table(path)
+        if len(table) != n_parcels:
+            raise InputError(
+                f"{path}: {len(table)} rows for {n_parcels} parcels; there must be one row per "
+                "parcel, in the order of the columns"
+            )
+    column = next((one for one in ("region", "name") if one in table.columns), None)
+    regions = table[column].fillna("n/a").astype(str) if column else ["n/a"] * n_parcels
+    places = {
+        axis: pd.to_numeric(table[axis], errors="coerce").to_numpy(float)
+        if axis in table.columns
+        else np.full(n_parcels, np.nan)
+        for axis in "xyz"
+    }
+    return {"region": np.array(list(regions)), **places}

@@ -1,0 +1,50 @@
+"""Paths in the config that stand for one file per subject or run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braid.bids import check_fetched, run_entities
+from braid.common import InputError
+
+
+def resolve(pattern: str, root: Path, row: pd.Series, key: str) -> Path:
+    """Fill a pattern for a row of the index and find the file.
+
+    Placeholders: `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}` (the BIDS entities,
+    without prefixes) and `{label}` (the whole run label). The path is relative to the root.
+
+    Raises
+    ------
+    InputError
+        If a placeholder has no value here, or there is no such file.
+    """
+    values: dict[str, Any] = {
+        **run_entities(str(row["run"])),
+        "subject": row["subject"],
+        "label": row["run"],
+    }
+    try:
+        path = root / pattern.format(**values)
+    except (KeyError, IndexError) as error:
+        raise InputError(
+            f"preprocess.{key}: '{pattern}' has the placeholder {{{error.args[0]}}}, which run "
+            f"{row['run']} does not have; those there are: {', '.join(sorted(values))}"
+        ) from None
+    check_fetched(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; correct `preprocess.{key}` in the config")
+    return path
+
+
+def of_kind(index: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Check that the rows are the recordings of one subject, of the kind that is asked for."""
+    if index.empty:
+        raise InputError(f"the index has no {kind} recording of this subject")
+    subjects = sorted(set(index["subject"]))
+    if len(subjects) > 1 or set(index["kind"]) != {kind}:
+        raise ValueError(f"expected {kind} rows of one subject, got subjects {subjects}")
+    return index.reset_index(drop=True)

@@ -1,0 +1,18 @@
+"""Stimuli on the recording's clock: films, words, labels; units, events and responses."""
+
+from braid.stimuli.events import EVENT_COLUMNS, events_of
+from braid.stimuli.films import Film, iter_frames, open_film
+from braid.stimuli.responses import DROPPED_COLUMNS, responses_of
+from braid.stimuli.units import UNIT_COLUMNS, units_of
+
+__all__ = [
+    "DROPPED_COLUMNS",
+    "EVENT_COLUMNS",
+    "UNIT_COLUMNS",
+    "Film",
+    "events_of",
+    "iter_frames",
+    "open_film",
+    "responses_of",
+    "units_of",
+]

@@ -1,0 +1,102 @@
+"""Events: which unit was presented when, on the clock of each recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braid.bids import read_events
+from braid.bids.files import given
+from braid.common import InputError
+from braid.stimuli.defaults import unit_params
+from braid.stimuli.given import rows_of_run
+from braid.stimuli.labels import labels_of_run
+from braid.stimuli.sources import Sources
+from braid.stimuli.units import UNIT_COLUMNS, unit_digest
+from braid.stimuli.words import frames_of_run, words_of_run
+
+EVENT_COLUMNS = {
+    "event": "Number of the event, from 0, in the order of this table",
+    "run": "Run label",
+    "onset": "Onset on the recording's clock (s from its first sample)",
+    "duration": "Duration (s)",
+    **UNIT_COLUMNS,
+}
+_KINDS: dict[str, Callable[[pd.DataFrame, Path, Sources, Mapping[str, Any]], list[dict]]] = {
+    "words": words_of_run,
+    "frames": frames_of_run,
+    "labels": labels_of_run,
+}
+
+
+def events_of(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) -> pd.DataFrame:
+    """List what one subject was presented with.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        Rows of `index_dataset` of one subject, of the tasks of the analysis.
+    root : path-like
+        Root of the data set.
+    params : mapping
+        `analysis.units` of the config; see `braid.stimuli.defaults.UNITS`. Kinds: `words` (each
+        word in its context, with the frame shown at its onset), `frames` (a frame every `step` s
+        while a film lasts, with the words of the current sentence so far, or of the last one),
+        `labels` (an entry of events.tsv is the text) and `rows` (row t of a feature file belongs
+        to volume t).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `EVENT_COLUMNS` (`row` for kind `rows` only), sorted by run (in the order of the
+        index) and onset. `frame_time` is NaN where nothing can be seen.
+
+    Raises
+    ------
+    InputError
+        If a column, an onset, a word, or a stimulus file is missing, a film cannot be decoded or
+        is shorter than the events say, or features and volumes differ in number.
+    """
+    root = Path(root)
+    params = unit_params(params)
+    sources = Sources(root)
+    found: list[dict[str, Any]] = []
+    for _, row in index.iterrows():
+        if params["kind"] == "rows":
+            units = rows_of_run(row, root, sources, params)
+        else:
+            if not given(row["events"]):
+                raise InputError(
+                    f"{root / row['path']}: no events.tsv applies to this run; add it, or use "
+                    "units of kind rows"
+                )
+            path = root / row["events"]
+            units = _KINDS[params["kind"]](read_events(path), path, sources, params)
+        units.sort(key=lambda unit: unit["onset"])
+        found += [{"run": row["run"], "unit": unit_digest(unit), **unit} for unit in units]
+    if not found:
+        raise InputError(
+            f"{root}: no event of kind {params['kind']} in {_names(index)}; {_hint(index, root)}"
+        )
+    table = pd.DataFrame(found)
+    table.insert(0, "event", range(len(table)))
+    return table[[name for name in EVENT_COLUMNS if name in table.columns]]
+
+
+def _names(index: pd.DataFrame) -> str:
+    """Files that were searched."""
+    files = sorted({str(path) for path in index["events"] if given(path)})
+    return ", ".join(files[:2]) + (f" and {len(files) - 2} more" if len(files) > 2 else "")
+
+
+def _hint(index: pd.DataFrame, root: Path) -> str:
+    """Trial types that there are."""
+    path = next(root / path for path in index["events"] if given(path))
+    table = read_events(path)
+    if "trial_type" not in table.columns:
+        return "the file has no row"
+    types = sorted(set(table["trial_type"].dropna()))
+    return f"trial types there are: {', '.join(types) or 'none'}; correct `units` in the config"

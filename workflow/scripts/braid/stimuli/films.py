@@ -1,0 +1,215 @@
+"""Films: whether they can be decoded, how long they are, and their frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braid.bids import check_fetched
+from braid.common import InputError
+
+TOLERANCE = 0.1  # s that a request may lie after the end: logged durations are not exact
+_VIDEOS = {".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv"}
+_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film that can be decoded, as far as its packets tell.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    duration : float
+        s, from the first frame to the end of the last; infinite for a still picture.
+    rate : float
+        Frames per second (mean).
+    """
+
+    path: Path
+    duration: float
+    rate: float
+
+
+def is_visual(path: str | os.PathLike[str]) -> bool:
+    """Tell by its suffix whether a stimulus can be seen (film or picture)."""
+    return Path(path).suffix.lower() in _VIDEOS | _PICTURES
+
+
+def open_film(path: str | os.PathLike[str]) -> Film:
+    """Open a film, decode its first frame and find its duration.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not fetched, or cannot be decoded.
+    """
+    path = Path(path)
+    with _Decoder(path) as decoder:
+        if next(iter(decoder), None) is None:
+            raise _undecodable(path, "it has no frame")
+        rate = float(decoder.stream.average_rate or 0.0)
+    if path.suffix.lower() in _PICTURES:
+        return Film(path, np.inf, 0.0)
+    with _Decoder(path) as decoder:
+        return Film(path, decoder.end(), rate)
+
+
+def iter_frames(
+    path: str | os.PathLike[str], times: Sequence[float] | np.ndarray
+) -> Iterator[np.ndarray]:
+    """Give the frame nearest to each time, decoding the film once, in order.
+
+    Parameters
+    ----------
+    path : path-like
+        Film, or a still picture (which is given for any time).
+    times : sequence of float
+        s from the first frame; in any order, repeated or not.
+
+    Yields
+    ------
+    numpy.ndarray
+        uint8, (height, width, 3), RGB, read-only, in the order of `times`. Times in ascending
+        order need the memory of one frame; otherwise frames wait until their turn, at worst all
+        of them (a frame asked for several times waits once).
+
+    Raises
+    ------
+    InputError
+        If the film cannot be decoded, or a time lies more than `TOLERANCE` outside it.
+    """
+    path = Path(path)
+    wanted = np.asarray(times, dtype=float)
+    if not wanted.size:
+        return
+    if not np.isfinite(wanted).all() or wanted.min() < -TOLERANCE:
+        raise InputError(
+            f"{path}: a frame is asked for at {wanted[~(wanted >= -TOLERANCE)][0]:g} s; times are "
+            "counted from the first frame of the film"
+        )
+    order = np.argsort(wanted, kind="stable")
+    waiting: dict[int, np.ndarray] = {}
+    turn = 0
+    for position, picture in zip(order.tolist(), _nearest(path, wanted[order]), strict=True):
+        waiting[position] = picture
+        while turn in waiting:
+            yield waiting.pop(turn)
+            turn += 1
+
+
+def _nearest(path: Path, times: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames nearest to ascending times; equal frames are the same array."""
+    with _Decoder(path) as decoder:
+        frames = iter(decoder)
+        before: Any = next(frames, None)
+        if before is None:
+            raise _undecodable(path, "it has no frame")
+        after: Any = next(frames, None)
+        shown: tuple[Any, np.ndarray] | None = None
+        for time in times:
+            while after is not None and decoder.time(after) <= time:
+                before, after = after, next(frames, None)
+            if after is None:
+                _check_end(path, decoder, before, time)
+            later = after is not None and decoder.time(after) - time < time - decoder.time(before)
+            frame = after if later else before
+            if shown is None or shown[0] is not frame:
+                shown = (frame, _picture(frame))
+            yield shown[1]
+
+
+def _check_end(path: Path, decoder: _Decoder, last: Any, time: float) -> None:
+    """Raise an `InputError` for a time after the end of a film (pictures have no end)."""
+    if path.suffix.lower() in _PICTURES:
+        return
+    end = decoder.time(last) + decoder.lasting(last)
+    if time > end + TOLERANCE:
+        raise InputError(
+            f"{path}: a frame is asked for at {time:.3f} s but the film ends at {end:.3f} s; check "
+            "stim_time in the events, or the file"
+        )
+
+
+def _picture(frame: Any) -> np.ndarray:
+    """RGB array of a decoded frame."""
+    picture = frame.to_ndarray(format="rgb24")
+    picture.flags.writeable = False
+    return picture
+
+
+class _Decoder:
+    """Frames of the first video stream of a file; failures name the file."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+
+        check_fetched(path)
+        if not path.exists():
+            raise InputError(
+                f"{path}: no such film; put it there, or correct stim_file in the events"
+            )
+        self.path = path
+        self._error: type[Exception] = av.FFmpegError
+        try:
+            self.container: Any = av.open(str(path))
+        except (av.FFmpegError, ValueError) as error:
+            raise _undecodable(path, str(error)) from None
+        if not self.container.streams.video:
+            self.container.close()
+            raise _undecodable(path, "it has no video stream")
+        self.stream: Any = self.container.streams.video[0]
+        self.stream.thread_type = "AUTO"
+        self.start = float((self.stream.start_time or 0) * (self.stream.time_base or Fraction(1)))
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.container.decode(self.stream)
+        except (self._error, ValueError) as error:
+            raise _undecodable(self.path, str(error)) from None
+
+    def time(self, frame: Any) -> float:
+        """Time of a frame, s from the first."""
+        return 0.0 if frame.time is None else float(frame.time) - self.start
+
+    def lasting(self, frame_or_packet: Any) -> float:
+        """How long a frame or packet lasts, s; the mean over the film where it does not say."""
+        if frame_or_packet.duration:
+            return float(frame_or_packet.duration * self.stream.time_base)
+        return 1.0 / float(self.stream.average_rate) if self.stream.average_rate else 0.0
+
+    def end(self) -> float:
+        """End of the last packet, s from the first frame.
+
+        All packets are read, none is decoded: what the container states is the length of the whole
+        film, even where the file was cut off.
+        """
+        end = 0.0
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.pts is not None:
+                    time = float(packet.pts * self.stream.time_base) - self.start
+                    end = max(end, time + self.lasting(packet))
+        except (self._error, ValueError) as error:
+            raise _undecodable(self.path, str(error)) from None
+        return end
+
+
+def _undecodable(path: Path, reason: str) -> InputError:
+    """Error for a film that is damaged or of a kind that FFmpeg does not know."""
+    return InputError(
+        f"{path}: the film cannot be decoded ({' '.join(reason.split())}); copy it again, or "
+        "convert it to H.264 in an MP4 file"
+    )

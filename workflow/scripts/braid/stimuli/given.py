@@ -1,0 +1,93 @@
+"""Units that are rows of a feature file, one per volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braid.bids import check_fetched, run_entities
+from braid.common import InputError
+from braid.stimuli.sources import Sources
+
+
+def rows_of_run(
+    row: pd.Series, root: Path, sources: Sources, params: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """One unit per volume of a run: row t of the feature file belongs to volume t.
+
+    Parameters
+    ----------
+    row : pandas.Series
+        Row of the index.
+    root : pathlib.Path
+        Root of the data set.
+    sources : Sources
+    params : mapping
+        `features`: path pattern of a `.npy` array (rows, features) within the root, with the
+        placeholders `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}`, `{label}`.
+
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not such an array, or its rows are not as many as the volumes.
+    """
+    name = _fill(params["features"], row)
+    path = root / name
+    check_fetched(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such feature file; correct `units.features` in the config")
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except ValueError as error:
+        raise InputError(f"{path}: not a plain NumPy array ({error}); save it again") from None
+    n_volumes = int(row["n_samples"])
+    if len(shape) != 2 or shape[0] != n_volumes:
+        raise InputError(
+            f"{path}: unequal numbers of features and events: {shape[0] if shape else 0} rows of "
+            f"features (shape {shape}) but {n_volumes} volumes in {root / row['path']}; cut both "
+            "to the same stretch of the stimulus"
+        )
+    step = 1.0 / float(row["sampling_frequency"])
+    digest = sources.file(name).sha256
+    return [
+        {
+            "onset": number * step,
+            "duration": step,
+            "stimulus": name,
+            "sha256": digest,
+            "stimulus_time": number * step,
+            "frame_time": np.nan,
+            "text": "",
+            "target_start": 0,
+            "target_end": 0,
+            "word": "n/a",
+            "row": number,
+        }
+        for number in range(n_volumes)
+    ]
+
+
+def _fill(pattern: str | None, row: pd.Series) -> str:
+    """Fill the path pattern for a run."""
+    if not pattern:
+        raise InputError("units.features: kind rows needs the path pattern of the feature files")
+    values = {
+        **run_entities(str(row["run"])),
+        "subject": str(row["subject"]),
+        "label": str(row["run"]),
+    }
+    try:
+        return pattern.format(**values)
+    except (KeyError, IndexError) as error:
+        raise InputError(
+            f"units.features: '{pattern}' has the placeholder {{{error.args[0]}}}, which run "
+            f"{row['run']} does not have; those there are: {', '.join(sorted(values))}"
+        ) from None
