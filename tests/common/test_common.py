@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from braid.common import (
+    ArrayFiles,
     InputError,
     atomic_path,
     progress,
@@ -155,3 +156,13 @@ def test_a_job_that_ends_well_says_nothing_on_the_terminal(tmp_path):
     done = _job(tmp_path, "import warnings; warnings.warn('careful'); print('x')")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "careful" in (tmp_path / "logs" / "job.log").read_text()
+
+
+def test_array_files_are_read_one_at_a_time(tmp_path):
+    for name in ("a", "b"):
+        array = xr.Dataset({"score": ("target", [1.0, 2.0]), "prediction": ("target", [0.0, 0.0])})
+        write_array(tmp_path / f"{name}.nc", array, name=name)
+    files = ArrayFiles({n: tmp_path / f"{n}.nc" for n in ("a", "b")}, without=("prediction",))
+    assert list(files) == ["a", "b"]
+    assert files["b"].attrs["name"] == "b"
+    assert list(files["a"]) == ["score"]

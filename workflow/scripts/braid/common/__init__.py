@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from braid.common.errors import BraidError, InputError
     from braid.common.io import (
+        ArrayFiles,
         atomic_path,
         read_array,
         read_json,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOME = {
     "errors": ("BraidError", "InputError"),
     "io": (
+        "ArrayFiles",
         "atomic_path",
         "read_array",
         "read_json",
@@ -48,6 +50,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "ArrayFiles",
     "BraidError",
     "InputError",
     "atomic_path",

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ import xarray as xr
 from braid.common.errors import InputError
 
 PathLike = str | os.PathLike[str]
+Key = TypeVar("Key")
 
 # labels stay text: subject "01" is not the number 1
 _TEXT_COLUMNS = (
@@ -183,6 +184,31 @@ def read_array(path: PathLike) -> xr.Dataset:
         raise InputError(f"{path}: no such file")
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         return dataset.load()
+
+
+class ArrayFiles(Mapping[Key, xr.Dataset]):
+    """Arrays in files, by a key; each is read when asked for and not kept.
+
+    Parameters
+    ----------
+    paths : mapping of key to path-like
+    without : tuple of str
+        Variables that are not read.
+    """
+
+    def __init__(self, paths: Mapping[Key, PathLike], without: tuple[str, ...] = ()) -> None:
+        self.paths = dict(paths)
+        self.without = list(without)
+
+    def __getitem__(self, key: Key) -> xr.Dataset:
+        with xr.open_dataset(self.paths[key], engine="h5netcdf") as dataset:
+            return dataset.drop_vars(self.without, errors="ignore").load()
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
 
 def sha256_of(path: PathLike) -> str:
