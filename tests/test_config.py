@@ -114,15 +114,24 @@ def test_subjects_all_of_a_root_that_is_not_there(tmp_path):
         study.subjects_of("x", {**entry, "root": str(tmp_path), "tasks": ["story"]})
 
 
-def test_digest_of_rooms_sees_its_own_rooms_only(tmp_path):
-    for room in ("common", "encoding", "report"):
+def test_digest_of_rooms_sees_its_own_rooms_and_what_these_import(tmp_path):
+    for room in ("common", "encoding", "inference", "report"):
         (tmp_path / room).mkdir()
         (tmp_path / room / "a.py").write_text("x = 1\n")
-    before = study.digest_of_rooms(tmp_path, "encoding")
+    (tmp_path / "inference" / "a.py").write_text("from braid.encoding.a import x\n")
+
+    def digest():
+        return study.digest_of_rooms(tmp_path, "inference")
+
+    before = digest()
     (tmp_path / "report" / "a.py").write_text("x = 2\n")
-    assert study.digest_of_rooms(tmp_path, "encoding") == before
-    (tmp_path / "common" / "a.py").write_text("x = 2\n")
-    assert study.digest_of_rooms(tmp_path, "encoding") != before
+    assert digest() == before
+    for room in ("encoding", "common", "inference"):
+        with (tmp_path / room / "a.py").open("a") as stream:
+            stream.write("y = 2\n")
+        after = digest()
+        assert after != before
+        before = after
 
 
 def test_the_page_of_keys_is_up_to_date():

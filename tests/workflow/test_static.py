@@ -62,8 +62,8 @@ def test_every_rule_declares_all_it_must(name):
 def test_scripts_are_small_and_hold_no_science(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 50
-    tree = ast.parse(text)
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    imports = set(re.findall(r"^(?:import|from) (\w+)", text, flags=re.MULTILINE))
+    assert imports <= {"braid", "logging", "pandas", "pathlib"}
     assert f'"../scripts/{path.name}"' in "".join(ALL_RULES.values())
 
 
@@ -82,27 +82,20 @@ def imported(path):
 def test_a_room_imports_only_from_rooms_before_it(room):
     before = {"common", *ROOMS[: ROOMS.index(room) + 1]} if room in ROOMS else {"common"}
     for path in (LIBRARY / room).rglob("*.py"):
-        assert set(imported(path)) <= before, path
+        assert set(imported(path)) - {"config"} <= before, path
         assert "snakemake" not in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.M)
 
 
-def test_rooms_of_a_rule_cover_what_its_script_imports():
+def test_a_rule_carries_the_digest_of_the_rooms_that_its_script_opens():
     for name, text in ALL_RULES.items():
         script = ROOT / "workflow" / "scripts" / re.search(r'scripts/(\w+\.py)"', text).group(1)
-        declared = set(re.findall(r'"(\w+)"', re.search(r"code=rooms\((.*?)\)", text).group(1)))
-        needed = {"config", "common"}
-        queue = set(imported(script)) - needed
-        while queue:
-            room = queue.pop()
-            needed.add(room)
-            for path in (LIBRARY / room).rglob("*.py"):
-                queue |= set(imported(path)) - needed
-        assert needed - {"config", "common"} <= declared, name
+        declared = re.findall(r'"(\w+)"', re.search(r"code=rooms\((.*?)\)", text).group(1))
+        assert set(declared) == set(imported(script)) - {"config", "common"}, name
 
 
 def test_lint(snakemake):
     done = snakemake("--lint")
-    assert "all good" in (done.stdout + done.stderr)
+    assert "in a good condition" in done.stderr
 
 
 def test_format():

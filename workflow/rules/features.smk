@@ -25,7 +25,7 @@ rule features:
         device=config["device"],
         offline=config["models_offline"],
         seed=config["seed"],
-        code=rooms("stimuli", "models", "features"),
+        code=rooms("models", "features"),
     script:
         "../scripts/features.py"
 

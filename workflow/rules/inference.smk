@@ -23,7 +23,7 @@ rule permute:
         analysis=analysis_slice("folds", "ridge", "test"),
         seed=config["seed"],
         device=config["device"],
-        code=rooms("encoding", "inference"),
+        code=rooms("inference"),
     script:
         "../scripts/permute.py"
 

@@ -26,7 +26,7 @@ rule preprocess_ieeg:
     params:
         root=lambda wildcards: recordings_root(wildcards.dataset),
         preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
+        code=rooms("preprocess"),
     script:
         "../scripts/preprocess_ieeg.py"
 
@@ -58,7 +58,7 @@ rule preprocess_bold:
     params:
         root=lambda wildcards: recordings_root(wildcards.dataset),
         preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
+        code=rooms("preprocess"),
     script:
         "../scripts/preprocess_bold.py"
 
@@ -90,6 +90,6 @@ rule preprocess_parcels:
     params:
         root=lambda wildcards: recordings_root(wildcards.dataset),
         preprocess=preprocess_slice,
-        code=rooms("bids", "preprocess"),
+        code=rooms("preprocess"),
     script:
         "../scripts/preprocess_parcels.py"

@@ -20,7 +20,7 @@ rule events:
     params:
         root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
         analysis=analysis_slice("tasks", "units"),
-        code=rooms("bids", "stimuli"),
+        code=rooms("stimuli"),
     script:
         "../scripts/events.py"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -279,15 +280,39 @@ def ordered(value: Any) -> Any:
 
 
 def digest_of_rooms(library: PathLike, *rooms: str) -> str:
-    """Digest of the source of rooms of the library and of `common`, as a trigger of re-runs.
+    """Digest of the source of rooms of the library, as a trigger of re-runs.
 
     Snakemake re-runs a rule when its script changes, not when a module does that the script
     imports; a rule that carries this digest among its params re-runs then too.
+
+    Parameters
+    ----------
+    library : path-like
+        Folder of the package.
+    *rooms : str
+        Rooms that a script opens; `common` and the rooms that these import are added.
     """
+    sources = {
+        path: path.read_bytes()
+        for room in sorted(_with_imported(Path(library), {"common", *rooms}))
+        for path in sorted((Path(library) / room).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     digest = hashlib.sha256()
-    for room in sorted({"common", *rooms}):
-        for path in sorted((Path(library) / room).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(library).as_posix().encode())
-                digest.update(path.read_bytes())
+    for path, content in sources.items():
+        digest.update(path.relative_to(library).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()[:16]
+
+
+def _with_imported(library: Path, rooms: set[str]) -> set[str]:
+    """Rooms, the rooms that their modules import, and so on."""
+    found: set[str] = set()
+    queue = set(rooms)
+    while queue:
+        room = queue.pop()
+        found.add(room)
+        for path in (library / room).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            named = set(re.findall(r"^\s*(?:from|import) braid\.(\w+)", text, flags=re.MULTILINE))
+            queue |= {name for name in named if (library / name).is_dir()} - found
+    return found
