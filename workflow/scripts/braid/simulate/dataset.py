@@ -1,0 +1,244 @@
+"""The demo's raw BIDS data set: recordings of the world's films and stories, with their truth."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import braid
+from braid.common import InputError, progress, read_json, write_json, write_text
+from braid.simulate.recordings_bold import (
+    ATLAS,
+    atlas_table,
+    bold_sidecar,
+    simulate_bold,
+    write_bold,
+)
+from braid.simulate.recordings_brain import check_room
+from braid.simulate.recordings_events import event_columns, write_tsv
+from braid.simulate.recordings_ieeg import simulate_ieeg, write_ieeg
+from braid.simulate.recordings_settings import (
+    BoldSettings,
+    IeegSettings,
+    check_stimuli,
+    read_settings,
+)
+from braid.simulate.truth import write_truth
+from braid.simulate.world import World, write_transcript, write_video
+
+BIDS_VERSION = "1.10.0"
+NAME = "braid demo: a small cinema with planted truth"
+
+README = """\
+# A small cinema with planted truth
+
+These recordings are simulated; nobody was recorded. People with depth electrodes (SEEG) watch one
+film with narration, and the same people watch films and listen to stories in a scanner (BOLD).
+
+- `sub-*/ieeg`: SEEG in BrainVision format (16 bit, 0.1 microvolt per step), task film. Bad channels
+  are marked in channels.tsv. Coordinates are in MNI space, in millimetres.
+- `sub-*/func`: BOLD, tasks film and story, one stimulus per run. A volume shows the signal half a
+  repetition time after its start.
+- `stimuli`: the films (H.264, silent), and the transcripts of films and stories.
+- `derivatives/atlas`: a label image of regions for every participant's voxels.
+
+Every site follows a known rule: it is driven by what is seen, by what is said, by the sum of both,
+by whether the two agree, or by nothing. Which site follows which rule is not part of this data set.
+"""
+
+ATLAS_README = """\
+# Regions of the simulated brains
+
+One label image per participant, on the grid of that participant's BOLD runs. The numbers are those
+of `seg-regions_dseg.tsv`: regions of the Desikan-Killiany kind, `lh-` in the left and `rh-` in the
+right hemisphere. Each voxel belongs to the region whose centre in MNI space is nearest.
+"""
+
+
+def write_dataset(
+    world: World, spec: Mapping[str, Any], seed: int, root: Path, truth: Path
+) -> None:
+    """Write the raw BIDS data set of a world, and the truth table outside of it.
+
+    The data set is written beside `root` and moved into place when it is complete.
+
+    Parameters
+    ----------
+    world : World
+    spec : mapping
+        World description; sections `ieeg` and `bold` say what is recorded (either may be absent).
+    seed : int
+        The same seed gives the same data set.
+    root : path
+        Root of the data set. An older one made by this function is replaced.
+    truth : path
+        TSV of the truth table, outside `root`.
+
+    Raises
+    ------
+    InputError
+        If the description is wrong, `truth` lies within `root`, or `root` holds something else.
+    """
+    root, truth = Path(root), Path(truth)
+    ieeg, bold = read_settings(spec)
+    check_stimuli(ieeg, bold, world.films, world.stories)
+    if bold is not None:
+        check_room(bold)
+    _check_places(root, truth)
+    tables: list[pd.DataFrame] = []
+    with _written_aside(root) as folder:
+        _write_top(folder, world, ieeg, bold)
+        _write_stimuli(folder, world, ieeg, bold)
+        if ieeg is not None:
+            for subject in progress(ieeg.subjects, "simulating iEEG"):
+                recording = simulate_ieeg(world, ieeg, seed, subject)
+                write_ieeg(recording, world.films[ieeg.film], ieeg, folder, subject)
+                tables.append(recording.truth)
+        if bold is not None:
+            _write_atlas(folder)
+            for subject in progress(bold.subjects, "simulating BOLD"):
+                simulated = simulate_bold(world, bold, seed, subject)
+                write_bold(simulated, bold, folder, seed)
+                tables.append(simulated.truth)
+        parameters = {"seed": seed, **{name: spec.get(name) for name in ("ieeg", "bold")}}
+        write_truth(truth, tables, parameters)
+
+
+def _check_places(root: Path, truth: Path) -> None:
+    """Refuse to hide the truth in the data set, and to replace what this function did not make."""
+    if truth.suffix != ".tsv":
+        raise InputError(f"{truth}: the truth table must end in .tsv; rename it")
+    if truth.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"{truth}: the truth table must lie outside the data set {root}; choose another folder"
+        )
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    description = root / "dataset_description.json"
+    if not description.is_file() or read_json(description).get("Name") != NAME:
+        raise InputError(
+            f"{root}: already exists and is not a data set made here; "
+            "move it away or choose another root"
+        )
+
+
+@contextmanager
+def _written_aside(root: Path) -> Iterator[Path]:
+    """Give a folder beside `root`; put it in the place of `root` if the block ends well."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as aside:
+        folder = Path(aside) / root.name
+        folder.mkdir()
+        yield folder
+        if root.exists():
+            shutil.rmtree(root)
+        folder.replace(root)
+
+
+def _write_top(
+    folder: Path, world: World, ieeg: IeegSettings | None, bold: BoldSettings | None
+) -> None:
+    """Write what stands at the top of the data set."""
+    write_json(folder / "dataset_description.json", _description("raw"))
+    write_text(folder / "README.md", README)
+    write_text(folder / "CHANGES", f"{braid.__version__} 2025-01-01\n  - Simulated.\n")
+    kinds = [settings for settings in (ieeg, bold) if settings is not None]
+    subjects = sorted({subject for settings in kinds for subject in settings.subjects})
+    participants = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{subject}" for subject in subjects],
+            "species": "simulated",
+            "age": "n/a",
+            "sex": "n/a",
+        }
+    )
+    write_tsv(folder / "participants.tsv", participants)
+    write_json(
+        folder / "participants.json",
+        {
+            "species": {"Description": "What was recorded; these participants are simulated"},
+            "age": {"Description": "Age; simulated participants have none", "Units": "year"},
+            "sex": {"Description": "Sex; simulated participants have none"},
+        },
+    )
+    tasks = ["film"] if bold is None or not bold.stories else ["film", "story"]
+    for task in tasks:
+        write_json(folder / f"task-{task}_events.json", event_columns())
+        if bold is not None:
+            write_json(folder / f"task-{task}_bold.json", bold_sidecar(task, bold))
+    if ieeg is not None:
+        _write_ieeg_columns(folder)
+
+
+def _write_ieeg_columns(folder: Path) -> None:
+    """Describe the columns of electrodes.tsv that the standard does not define."""
+    write_json(
+        folder / "space-MNI152NLin2009cAsym_electrodes.json",
+        {
+            "region": {
+                "Description": "Region of the Desikan-Killiany kind that the contact lies in, "
+                "with its hemisphere"
+            },
+            "group": {"Description": "Shaft that the contact belongs to"},
+        },
+    )
+
+
+def _description(kind: str) -> dict[str, Any]:
+    """Contents of dataset_description.json."""
+    description: dict[str, Any] = {
+        "Name": NAME,
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": kind,
+        "License": "CC0",
+        "Authors": ["braid"],
+        "Keywords": ["simulation", "film", "narration", "SEEG", "BOLD"],
+        "Acknowledgements": "none",
+        "HowToAcknowledge": "Name braid and its version",
+        "Funding": ["none"],
+        "EthicsApprovals": ["none needed, simulated"],
+        "ReferencesAndLinks": ["none"],
+        "GeneratedBy": [{"Name": "braid", "Version": braid.__version__}],
+    }
+    return description
+
+
+def _write_stimuli(
+    folder: Path, world: World, ieeg: IeegSettings | None, bold: BoldSettings | None
+) -> None:
+    """Render the films that were shown, and write all transcripts."""
+    names: list[str] = [] if ieeg is None else [ieeg.film]
+    if bold is not None:
+        names += [*bold.films, *bold.stories]
+    for name in progress(dict.fromkeys(names), "writing stimuli", total=len(set(names))):
+        stimulus = world.films[name] if name in world.films else world.stories[name]
+        path = folder / stimulus.path
+        path.parent.mkdir(exist_ok=True)
+        if stimulus.kind == "film":
+            write_video(world, name, path)
+        write_transcript(stimulus, path.with_suffix(".tsv"))
+
+
+def _write_atlas(folder: Path) -> None:
+    """Start the derivative with the regions: its description and label table."""
+    target = folder / ATLAS
+    target.mkdir(parents=True)
+    write_json(
+        target / "dataset_description.json",
+        {**_description("derivative"), "Name": "Regions of the simulated brains"},
+    )
+    write_text(target / "README.md", ATLAS_README)
+    write_tsv(target / "seg-regions_dseg.tsv", atlas_table())
+    write_json(
+        target / "seg-regions_dseg.json",
+        {
+            "Description": "Regions of the simulated brains",
+            "SpatialReference": "The BOLD runs of the same participant",
+        },
+    )

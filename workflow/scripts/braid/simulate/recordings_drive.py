@@ -1,0 +1,132 @@
+"""What drives the simulated sites: weighted sums of the world's latents, never of a network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.signal import fftconvolve
+
+#: Latents that drive each kind of site.
+PARTS: dict[str, tuple[str, ...]] = {
+    "vision": ("vision",),
+    "language": ("language",),
+    "sum": ("vision", "language"),
+    "joint": ("joint",),
+    "silent": (),
+}
+
+Weights = dict[str, np.ndarray]
+
+
+def draw_weights(
+    kind: str, latents: Sequence[xr.Dataset], sites: int, random: np.random.Generator
+) -> Weights:
+    """Draw the weights of some sites of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        One of the driven kinds.
+    latents : sequence of xarray.Dataset
+        Latents of the films. Each part's drive has unit standard deviation over them, so the two
+        parts of a `sum` site count equally.
+    sites : int
+        Number of sites.
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to ndarray of shape (dimension, sites)
+        Weights per part.
+    """
+    weights = {}
+    for part in PARTS[kind]:
+        values = np.concatenate([film[part].to_numpy() for film in latents]).astype(float)
+        drawn = random.normal(size=(values.shape[1], sites))
+        weights[part] = drawn / (values @ drawn).std(axis=0)
+    return weights
+
+
+def drive(latents: xr.Dataset, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Sum the weighted latents; parts that a stimulus lacks (pictures in a story) count nothing.
+
+    Returns
+    -------
+    ndarray of shape (time, sites)
+    """
+    parts = [
+        latents[part].to_numpy().astype(float) @ matrix
+        for part, matrix in weights.items()
+        if part in latents
+    ]
+    sites = next(iter(weights.values())).shape[1]
+    return np.sum(parts, axis=0) if parts else np.zeros((latents.sizes["time"], sites))
+
+
+def at_words(latents: xr.Dataset, onsets: np.ndarray) -> xr.Dataset:
+    """Latents as they are once each word has begun (a word counts from its onset)."""
+    index = np.searchsorted(latents["time"].to_numpy(), onsets - 1e-9)
+    return latents.isel(time=np.minimum(index, latents.sizes["time"] - 1))
+
+
+def digest(weights: Mapping[str, np.ndarray], site: int) -> str:
+    """Twelve hexadecimal digits that identify the weights of one site."""
+    sha = hashlib.sha256()
+    for part, matrix in weights.items():
+        sha.update(part.encode())
+        sha.update(np.ascontiguousarray(matrix[:, site], dtype="<f4").tobytes())
+    return sha.hexdigest()[:12]
+
+
+def dimensions(kind: str, latents: xr.Dataset) -> int:
+    """Count the latent dimensions that drive a kind of site."""
+    return sum(latents.sizes[f"{part}_dim"] for part in PARTS[kind])
+
+
+def word_kernel(latency: float, width: float, sampling_frequency: float) -> np.ndarray:
+    """Response to one word: a gamma function with a peak of 1 at `latency`.
+
+    Parameters
+    ----------
+    latency, width : float
+        Time to peak and approximate standard deviation, s.
+    sampling_frequency : float
+        Hz.
+    """
+    shape = (latency / width) ** 2
+    time = np.arange(1, round((latency + 6 * width) * sampling_frequency)) / sampling_frequency
+    relative = time / latency
+    return np.concatenate([[0.0], np.exp(shape * (np.log(relative) + 1 - relative))])
+
+
+def word_responses(
+    amplitudes: np.ndarray, samples: np.ndarray, kernel: np.ndarray, n_samples: int
+) -> np.ndarray:
+    """Add up the responses to all words.
+
+    Parameters
+    ----------
+    amplitudes : ndarray of shape (words, sites)
+    samples : ndarray of int, shape (words,)
+        Sample at which each word starts.
+    kernel : ndarray of shape (k,)
+    n_samples : int
+        Length of the recording.
+
+    Returns
+    -------
+    ndarray of shape (sites, n_samples)
+    """
+    impulses = np.zeros((n_samples, amplitudes.shape[1]))
+    np.add.at(impulses, samples, amplitudes)
+    responses: np.ndarray = fftconvolve(impulses.T, kernel[None], axes=1)[:, :n_samples]
+    return responses
+
+
+def spread(low: float, high: float, n: int, random: np.random.Generator) -> np.ndarray:
+    """Draw `n` values, one in each of `n` equal parts of the logarithmic range, in random order."""
+    share = (random.permutation(n) + random.uniform(size=n)) / max(n, 1)
+    return low * (high / low) ** share

@@ -1,0 +1,183 @@
+"""The table of planted truth, and which of its sites count as clearly driven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from braid.common import provenance, write_table
+from braid.simulate.recordings_settings import DRIVEN
+
+POWER = 0.9
+NETWORK_SHARE = float(np.sqrt(0.5))
+ALPHA = {"ieeg": 0.025 / 10, "bold": 0.025}
+
+CRITERION = (
+    "A site is *clear* if an encoding analysis ought to find it. The criterion is fixed from "
+    "the planted signal-to-noise ratio alone, by a power calculation, before any network is "
+    "fitted: 1. Where `snr` is the ratio of the variances of the planted response and of the "
+    "noise, the best encoding model has a correlation rho with rho^2 = snr / (1 + snr). "
+    "Fitted on n independent samples with p regressors, a linear model is expected to reach, "
+    "on new data, r = rho^2 / sqrt(rho^2 + (p / n) (1 - rho^2)), the estimation error of its "
+    "p weights being what separates it from rho (column `expected_r`). 2. Autocorrelated "
+    "samples are worth fewer independent ones. The variance of the correlation of two "
+    "independent series is (1 / n) sum_l rho_x(l) rho_y(l) (Bartlett 1946), so their "
+    "effective number is n / sum_l rho_x(l) rho_y(l), taken between the planted response and "
+    "the noise of the site (column `n_effective`). The null distribution of r has a standard "
+    "deviation of about 1 / sqrt(n_effective). 3. A network is not the truth: it is granted "
+    "`NETWORK_SHARE` of the expected correlation, which is a network that carries half of the "
+    "variance of the latents that drive the site. 4. A site is clear if that leaves it at "
+    "least z(1 - ALPHA) + z(POWER) null standard deviations above zero: it is then found with "
+    "probability POWER. ALPHA is the level that one window of a site faces: the "
+    "false-discovery rate of 0.05 with about half of the sites found (p below 0.025), divided by "
+    "the ten separate windows of 0.2 s over which the maximum of an electrode is taken (-0.5 "
+    "to 1.5 s); a voxel has only one."
+)
+"""What the column `clear` stands for."""
+
+COLUMNS = {
+    "kind_of_recording": "ieeg or bold",
+    "subject": "Subject label, without 'sub-'",
+    "site": "Channel name, or voxel as i-j-k (indices from 0)",
+    "region": "Region that the site lies in",
+    "kind": "What drives the site: vision, language, sum (of both), joint (whether what is said "
+    "agrees with what is seen) or silent (nothing)",
+    "snr": "Variance of the planted response over that of the noise, where an analysis looks "
+    "(iEEG: 0.2 s windows around the peak after each word, above 0.1 Hz, average reference; "
+    "BOLD: volumes of the films, above 0.01 Hz); 0 for silent sites",
+    "latency": "Time from a word (iEEG) or from the stimulus (BOLD) to the peak of the response, s",
+    "n_effective": "Effective number of independent samples for this site",
+    "expected_r": "Held-out correlation expected of a fit on the true latents",
+    "clear": "True if an analysis ought to find the site (see Criterion)",
+    "autocorrelated": "True for silent sites whose noise is strongly autocorrelated",
+    "weights": "First 12 hexadecimal digits of the SHA-256 of the site's weights",
+}
+
+
+def expected_correlation(
+    snr: np.ndarray, n_effective: np.ndarray, regressors: np.ndarray
+) -> np.ndarray:
+    """Held-out correlation that a linear fit on the true latents is expected to reach.
+
+    Parameters
+    ----------
+    snr, n_effective, regressors : ndarray of shape (sites,)
+
+    Returns
+    -------
+    ndarray of shape (sites,)
+        0 where `snr` is 0.
+    """
+    ceiling = snr / (1 + snr)
+    error = regressors / n_effective * (1 - ceiling)
+    return ceiling / np.sqrt(np.maximum(ceiling + error, np.finfo(float).tiny))
+
+
+def effective_samples(response: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Effective number of independent samples in the correlation of two series (Bartlett 1946).
+
+    Parameters
+    ----------
+    response, noise : ndarray of shape (samples, sites)
+        Autocorrelations are taken up to a tenth of the samples, with a linear taper.
+
+    Returns
+    -------
+    ndarray of shape (sites,)
+        Never more than the number of samples.
+    """
+    n = len(response)
+    lags = max(n // 10, 1)
+    taper = 1 - np.arange(1, lags + 1)[:, None] / (lags + 1)
+    product = _autocorrelation(response, lags) * _autocorrelation(noise, lags)
+    return n / np.maximum(1 + 2 * (taper * product).sum(axis=0), 1.0)
+
+
+def is_clear(recording: str, expected_r: np.ndarray, n_effective: np.ndarray) -> np.ndarray:
+    """Apply the `CRITERION` of clearly driven sites.
+
+    Parameters
+    ----------
+    recording : str
+        `ieeg` or `bold`.
+    expected_r, n_effective : ndarray of shape (sites,)
+
+    Returns
+    -------
+    ndarray of bool, shape (sites,)
+    """
+    needed = norm.isf(ALPHA[recording]) + norm.ppf(POWER)
+    return NETWORK_SHARE * expected_r * np.sqrt(n_effective) >= needed
+
+
+def truth_of(
+    recording: str,
+    sites: pd.DataFrame,
+    response: np.ndarray,
+    noise: np.ndarray,
+    regressors: Mapping[str, int],
+) -> pd.DataFrame:
+    """Complete the truth table of one subject.
+
+    Parameters
+    ----------
+    recording : str
+        `ieeg` or `bold`.
+    sites : pandas.DataFrame
+        One row per site, with every column of `COLUMNS` that is planted.
+    response, noise : ndarray of shape (samples, sites)
+        Planted response and noise of each site, as an analysis samples them.
+    regressors : mapping of str to int
+        Number of latent dimensions per kind.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `COLUMNS`.
+    """
+    driven = sites["kind"].isin(DRIVEN).to_numpy()
+    n_effective = np.full(len(sites), float(len(noise)))
+    n_effective[driven] = effective_samples(response[:, driven], noise[:, driven])
+    count = sites["kind"].map(dict(regressors)).to_numpy(dtype=float)
+    expected = expected_correlation(sites["snr"].to_numpy(), n_effective, count)
+    table = sites.assign(
+        kind_of_recording=recording,
+        n_effective=np.where(driven, n_effective.round(1), np.nan),
+        expected_r=expected.round(4),
+        clear=driven & is_clear(recording, expected, n_effective),
+    )
+    return table[list(COLUMNS)]
+
+
+def write_truth(path: Path, tables: list[pd.DataFrame], parameters: Mapping[str, Any]) -> None:
+    """Write the truth of all subjects, with the criterion that `clear` stands for."""
+    table = pd.concat(tables, ignore_index=True)
+    for name in ("snr", "latency"):
+        table[name] = table[name].astype(float).round(5)
+    write_table(
+        path,
+        table,
+        COLUMNS,
+        Criterion={
+            "Description": CRITERION,
+            "Power": POWER,
+            "NetworkShare": NETWORK_SHARE,
+            "Alpha": ALPHA,
+        },
+        Note="Channels marked bad in channels.tsv are not listed.",
+        **provenance(parameters=parameters),
+    )
+
+
+def _autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
+    """Autocorrelation at lags 1 to `lags`, shape (lags, sites)."""
+    centred = series - series.mean(axis=0)
+    n = len(centred)
+    spectrum = np.fft.rfft(centred, 2 * n, axis=0)
+    covariance = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[: lags + 1]
+    return covariance[1:] / np.maximum(covariance[0], np.finfo(float).tiny)
