@@ -21,7 +21,8 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call the command line from the root of the project; gives the finished process."""
 
     def call(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
+        # tests run side by side from one folder; each has its own results
+        command = [sys.executable, "-m", "snakemake", "--nocolor", "--nolock", *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if check and done.returncode:
             pytest.fail(

@@ -69,9 +69,7 @@ rule index_dataset:
         runtime=5,
     params:
         root=lambda wildcards: root_of(wildcards.dataset),
-        resample=lambda wildcards: DATASETS[wildcards.dataset]["preprocess"].get(
-            "resample"
-        ),
+        resample=lambda wildcards: DATASETS[wildcards.dataset]["preprocess"].get("resample"),
         code=rooms("bids"),
     script:
         "../scripts/index_dataset.py"

@@ -14,13 +14,14 @@ try:
     config = study.prepare(
         config,
         Path(workflow.basedir) / "workflow" / "schemas",
-        where=", ".join(map(str, workflow.overwrite_configfiles))
-        or "config/config.yaml",
+        where=", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml",
     )
     DATASETS = config["datasets"]
     ANALYSES = config["analyses"]
+    SIMULATED = config.get("simulate", {})
     SUBJECTS = {
-        name: study.subjects_of(name, entry) for name, entry in DATASETS.items()
+        name: study.subjects_of(name, entry, made=entry["root"] == SIMULATED.get("root"))
+        for name, entry in DATASETS.items()
     }
 except InputError as error:
     raise WorkflowError(f"braid: {error}") from None
@@ -29,14 +30,9 @@ RESULTS = f"{config['results']}/{config['study']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 TABLES = "sites models regions comparisons nulls layers excluded quality".split()
-SIMULATED = config.get("simulate", {})
 GPU = 0 if config["device"] == "cpu" else 1
-COMBINATIONS = sorted(
-    {name for entry in ANALYSES.values() for name in entry["combinations"]}
-)
-NETWORKS = sorted(
-    {name for entry in ANALYSES.values() for name in study.networks_of(entry)}
-)
+COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
+NETWORKS = sorted({name for entry in ANALYSES.values() for name in study.networks_of(entry)})
 
 
 def one_of(names):
@@ -114,9 +110,7 @@ def registry_slice(wildcards):
 
 def weight_files(wildcards):
     """Files of a network in a folder: a change of theirs re-runs what depends on them."""
-    folder = Path(
-        str(config["registry"][study.base_of(wildcards.model)].get("path", ""))
-    )
+    folder = Path(str(config["registry"][study.base_of(wildcards.model)].get("path", "")))
     if not folder.parts or not folder.is_dir():
         return []
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
@@ -126,9 +120,7 @@ def compared_fits(wildcards):
     entry = ANALYSES[wildcards.analysis]
     return {
         model: f"{RESULTS}/fits/{wildcards.analysis}/{model}/sub-{wildcards.subject}.nc"
-        for model in sorted(
-            {model for pair in entry["compare"].values() for model in pair}
-        )
+        for model in sorted({model for pair in entry["compare"].values() for model in pair})
     }
 
 

@@ -80,9 +80,7 @@ rule combine:
         mem_mb=memory(2000),
         runtime=20,
     params:
-        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][
-            wildcards.model
-        ],
+        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
         code=rooms("features"),
     script:
         "../scripts/combine.py"

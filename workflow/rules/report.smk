@@ -6,14 +6,10 @@ rule report:
         tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
         manifests=features_of_all(),
         indexes=expand(f"{RESULTS}/index/{{dataset}}.tsv", dataset=sorted(DATASETS)),
-        validation=expand(
-            f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)
-        ),
+        validation=expand(f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)),
         evaluation=f"{RESULTS}/evaluation.tsv" if SIMULATED or config["expect"] else [],
     output:
-        page=report(
-            f"{RESULTS}/report.html", caption="../report/page.rst", category="Report"
-        ),
+        page=report(f"{RESULTS}/report.html", caption="../report/page.rst", category="Report"),
         figures=report(
             directory(f"{RESULTS}/figures"),
             patterns=["{name}.png"],

@@ -236,14 +236,22 @@ def base_of(model: str) -> str:
     return model.removesuffix(UNTRAINED)
 
 
-def subjects_of(name: str, dataset: Mapping[str, Any]) -> list[str]:
+def subjects_of(name: str, dataset: Mapping[str, Any], made: bool = False) -> list[str]:
     """Subject labels of a dataset, without `sub-`; `all` are those who took part in its tasks.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set, for messages.
+    dataset : mapping
+        Its entry in the config.
+    made : bool
+        Whether a rule of the workflow makes the root, so that it need not be there yet.
 
     Raises
     ------
     InputError
-        If `subjects: all` is asked of a root that does not exist, holds no subject, or holds
-        nothing of the data set's tasks.
+        If the root does not exist, or `subjects: all` finds none who took part in the tasks.
     """
     root = Path(dataset["root"])
     if dataset["subjects"] != "all":
