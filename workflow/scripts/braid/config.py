@@ -254,12 +254,10 @@ def subjects_of(name: str, dataset: Mapping[str, Any], made: bool = False) -> li
         If the root does not exist, or `subjects: all` finds none who took part in the tasks.
     """
     root = Path(dataset["root"])
+    if not made and not root.is_dir():
+        raise InputError(f"datasets.{name}.root: the BIDS root {root} does not exist; correct it")
     if dataset["subjects"] != "all":
         return [str(subject) for subject in dataset["subjects"]]
-    if not root.is_dir():
-        raise InputError(
-            f"datasets.{name}.root: the BIDS root {root} does not exist; check the path"
-        )
     there = sorted(path for path in root.glob("sub-*") if path.is_dir())
     if not there:
         raise InputError(f"datasets.{name}.root: {root} holds no folder sub-*; is it a BIDS root?")
