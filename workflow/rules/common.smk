@@ -125,13 +125,13 @@ def compared_fits(wildcards):
 
 
 def compared_sites(wildcards):
-    """Tested sites of the first model of each comparison, where only significant sites enter."""
+    """Tested sites of the compared models, where only significant sites enter."""
     entry = ANALYSES[wildcards.analysis]
     if entry["test"]["among"] == "all":
         return []
     return [
         f"{RESULTS}/tests/{wildcards.analysis}/{model}/sub-{wildcards.subject}.tsv"
-        for model in sorted({a for a, _ in entry["compare"].values()})
+        for model in sorted({model for pair in entry["compare"].values() for model in pair})
     ]
 
 

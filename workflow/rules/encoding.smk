@@ -15,10 +15,8 @@ rule fit:
     resources:
         mem_mb=memory(3000),
         runtime=120,
-        gpu=GPU,
     params:
         analysis=analysis_slice("folds", "ridge", "layers"),
-        device=config["device"],
         code=rooms("encoding"),
     script:
         "../scripts/fit.py"

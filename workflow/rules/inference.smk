@@ -18,11 +18,9 @@ rule permute:
     resources:
         mem_mb=memory(3000),
         runtime=240,
-        gpu=GPU,
     params:
         analysis=analysis_slice("folds", "ridge", "test"),
         seed=config["seed"],
-        device=config["device"],
         code=rooms("inference"),
     script:
         "../scripts/permute.py"

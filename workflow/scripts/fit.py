@@ -9,6 +9,5 @@ with job_log(snakemake.log[0]):
         read_array(snakemake.input.design),
         read_array(snakemake.input.response)["response"],
         params.analysis,
-        device=params.device,
     )
     write_array(snakemake.output[0], fit, **provenance(snakemake.input, params.analysis))

@@ -12,7 +12,6 @@ with job_log(snakemake.log[0]):
         params.analysis,
         # not the model's name: models share their draws, so that they can be compared
         seed=seed_for(params.seed, "permute", names.analysis, names.subject),
-        device=params.device,
     )
     origin = provenance(snakemake.input, params.analysis)
     labels = {"analysis": names.analysis, "subject": names.subject, "model": names.model}

@@ -57,6 +57,12 @@ def check_spec(spec: Mapping[str, Any], source: str = "world.yaml") -> None:
     _check_words(spec["attributes"], source)
 
 
+def usual_sentence(spec: Mapping[str, Any]) -> float:
+    """Duration that few sentences exceed, with the pauses around them, in s."""
+    narrator = spec["narrator"]
+    return 9 / narrator["words_per_second"] + 2 * narrator["pause"][1]
+
+
 def _nearest(key: str, keys: tuple[str, ...]) -> str:
     """Suggest the valid key that looks most like `key`."""
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
@@ -78,6 +84,11 @@ def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
     for key, value in probabilities.items():
         if not 0 <= value <= 1:
             raise InputError(f"{source}: {key} is {value}; give a probability from 0 to 1")
+    if high < usual_sentence(spec):
+        raise InputError(
+            f"{source}: film.scene ends at {high} s, too short for a sentence; give at least "
+            f"{usual_sentence(spec):.1f} s, or a faster narrator"
+        )
     for section, name in (("film", "films"), ("story", "stories")):
         for item, duration in spec[section][name].items():
             if duration < 4 * high:

@@ -15,7 +15,7 @@ from braid.common.io import PathLike
 from braid.simulate.language import Grammar, Word, draw_durations, draw_said, text_of
 from braid.simulate.latents import film_latents, story_latents
 from braid.simulate.scenes import Scene, draw_look, make_scene, render
-from braid.simulate.spec import check_spec
+from braid.simulate.spec import check_spec, usual_sentence
 from braid.simulate.video import write_frames
 
 #: Cards dealt before the share of agreement is exact again; divides common shares.
@@ -281,26 +281,22 @@ def _narrate_scene(
     generator: np.random.Generator,
 ) -> tuple[list[_Spoken], float]:
     """Say one or two sentences, as many as fit into the longest scene; also when the last ends."""
-    longest = spec["film"]["scene"][1]
+    longest, pause = spec["film"]["scene"][1], spec["narrator"]["pause"]
     wanted = 1 + int(generator.integers(2))
     sentences: list[_Spoken] = []
     now = start
     while len(sentences) < wanted:
-        # a second sentence must fit whatever its length, so that no drawn one is thrown away
-        if sentences and now - start > longest - _longest_sentence(spec):
+        # do not begin what would hardly fit: claims thrown away would unbalance the decks
+        if sentences and now - start > longest - usual_sentence(spec):
             break
         mentioned = draw_said(values, spec["narrator"]["mention"], generator)
         claims = {name: next(said[name, value]) for name, value in mentioned.items()}
         sentence = _speak(spec, grammar.sentence(claims, generator), now, generator)
+        if sentences and sentence.stop + pause[1] > start + longest:
+            break
         sentences.append(sentence)
         now = sentence.stop
-    return sentences, now + generator.uniform(*spec["narrator"]["pause"])
-
-
-def _longest_sentence(spec: Mapping[str, Any]) -> float:
-    """Duration that few sentences exceed, with the pauses around them, s."""
-    narrator = spec["narrator"]
-    return 9 / narrator["words_per_second"] + 2 * narrator["pause"][1]
+    return sentences, now + generator.uniform(*pause)
 
 
 def _make_story(

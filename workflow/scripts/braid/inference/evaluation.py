@@ -1,0 +1,286 @@
+"""How much of a planted truth was found.
+
+Thresholds follow from the number of sites and nothing else: a share that should be at most a
+nominal rate is compared with the 95 % binomial bound at that rate. A check that no site enters is
+left out. With many checks, one in twenty bounds may be passed by chance alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from braid.common import InputError
+from braid.inference.expectations import EVALUATION_COLUMNS
+
+NOMINAL = 0.05
+FOUND = 0.8  # share of clearly driven sites that a study must find
+TRUTH_REQUIRED = ("kind_of_recording", "subject", "site", "kind", "clear")
+# what a stimulus without pictures cannot drive
+_NEEDS_PICTURES = ("vision", "joint")
+_ROLES = {"vision": "trained_vision", "language": "trained_language", "fusion": "trained_fusion"}
+_UNTRAINED = "_untrained"
+
+
+def evaluate(
+    tables: Mapping[str, pd.DataFrame],
+    truth: pd.DataFrame,
+    analyses: Mapping[str, Mapping[str, Any]],
+) -> pd.DataFrame:
+    """Compare what a study found with what was planted.
+
+    Which model should find which kind of site is read from the comparisons' names:
+    `trained_vision`, `trained_language` and `trained_fusion` name the network of each role as
+    their first model (and its untrained twin as their second); `combination` compares the
+    network that joins vision and language with their concatenated features. A vision site is
+    one for the vision network, the concatenation and the joining network; a language site
+    likewise; a sum site is one for the latter two; a joint site for the joining network.
+
+    Measures, per analysis:
+
+    - silent sites with p <= .05, and silent sites called significant (q), for the joining
+      network (else the first model) and pooled over all models. Each share is at most the 95 %
+      binomial bound of .05 with as many trials as there are sites; models of one site are not
+      independent, so pooling does not add trials.
+    - clearly driven sites (`clear` in the truth) that are significant for at least one model of
+      the right kind: at least 0.8, over all kinds and within each.
+    - trained minus untrained score over the driven sites of the role's kinds: mean difference
+      above 0 with a one-sided paired t test over sites at p < .05, and the share of sites where
+      the trained network is better, above the 95 % binomial bound of one half.
+    - joint sites where the combination's comparison is significant: more than the 95 % binomial
+      bound of .05. Sum, vision and language sites where it is: at most that bound.
+
+    In stories there are no pictures: vision and joint sites count as silent there, and sum
+    sites as language sites.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        `sites` and `comparisons` of `collect_tables`.
+    truth : pandas.DataFrame
+        `kind_of_recording` (ieeg or bold), `subject`, `site`, `kind` (vision, language, sum,
+        joint or silent), `clear`.
+    analyses : mapping
+        The config's analyses by name: `kind`, `tasks`, `compare`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `EVALUATION_COLUMNS`; `stage` is the analysis.
+
+    Raises
+    ------
+    InputError
+        If the truth lacks a column, or no tested site is in it.
+    """
+    for column in TRUTH_REQUIRED:
+        if column not in truth.columns:
+            raise InputError(
+                f"truth: column '{column}' is missing (it has: {', '.join(truth.columns)})"
+            )
+    rows: list[dict[str, Any]] = []
+    for name, analysis in analyses.items():
+        planted = planted_kinds(truth, analysis["kind"], analysis.get("tasks", []))
+        sites = _with_truth(tables["sites"], planted, name)
+        if sites.empty:
+            raise InputError(
+                f"truth: none of the tested sites of analysis '{name}' is in it; "
+                "subjects and sites must be named alike"
+            )
+        compare = dict(analysis.get("compare") or {})
+        rows += silent_checks(name, sites, compare)
+        rows += found_checks(name, sites, compare)
+        rows += trained_checks(name, sites, compare)
+        rows += combination_checks(name, _with_truth(tables["comparisons"], planted, name))
+    return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
+
+
+def planted_kinds(truth: pd.DataFrame, recording: str, tasks: Sequence[str]) -> pd.DataFrame:
+    """Truth of one kind of recording, with the kinds that the tasks can drive."""
+    planted = truth[truth["kind_of_recording"] == recording].copy()
+    if list(tasks) == ["story"]:
+        silenced = planted["kind"].isin(_NEEDS_PICTURES)
+        planted.loc[silenced, "clear"] = False
+        planted.loc[silenced, "kind"] = "silent"
+        planted.loc[planted["kind"] == "sum", "kind"] = "language"
+    return planted[["subject", "site", "kind", "clear"]]
+
+
+def upper_bound(n: int, rate: float = NOMINAL) -> float:
+    """Largest share of n that a rate gives with 95 % probability."""
+    return float(stats.binom.ppf(0.95, n, rate)) / n
+
+
+def silent_checks(
+    stage: str, sites: pd.DataFrame, compare: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Count false positives among silent sites."""
+    silent = sites[(sites["kind"] == "silent") & sites["p"].notna()]
+    if silent.empty:
+        return []
+    n = len(silent[["subject", "site"]].drop_duplicates())
+    model = _role(compare, "fusion") or str(sites["model"].iloc[0])
+    bound = upper_bound(n)
+    rows = []
+    for who, part in ((f"by {model}", silent[silent["model"] == model]), ("over models", silent)):
+        if part.empty:
+            continue
+        for what, share in (
+            ("with p <= .05", (part["p"] <= NOMINAL).mean()),
+            ("called significant", _true(part["significant"]).mean()),
+        ):
+            rows.append(
+                _row(
+                    stage,
+                    f"share of {n} silent sites {what} {who}",
+                    share,
+                    f"<= {bound:.4f} (95 % binomial bound of {NOMINAL})",
+                    share <= bound,
+                )
+            )
+    return rows
+
+
+def found_checks(
+    stage: str, sites: pd.DataFrame, compare: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Count clearly driven sites that were found by a model of the right kind."""
+    clear = sites[_true(sites["clear"]) & (sites["kind"] != "silent")]
+    found = {}
+    for kind, group in clear.groupby("kind"):
+        right = group[group["model"].isin(right_models(compare, str(kind)))]
+        if len(right):
+            by_site = _true(right["significant"]).groupby([right["subject"], right["site"]]).any()
+            found[str(kind)] = by_site
+    if not found:
+        return []
+    every = pd.concat(found.values())
+    rows = [
+        _row(
+            stage,
+            f"share of {len(every)} clearly driven sites found",
+            every.mean(),
+            f">= {FOUND}",
+            every.mean() >= FOUND,
+        )
+    ]
+    for kind, values in found.items():
+        measure = f"share of {len(values)} clearly driven {kind} sites found"
+        share = values.mean()
+        rows.append(_row(stage, measure, share, f">= {FOUND}", share >= FOUND))
+    return rows
+
+
+def trained_checks(
+    stage: str, sites: pd.DataFrame, compare: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Trained against untrained networks on the sites that they should predict."""
+    rows = []
+    for role in _ROLES:
+        trained = _role(compare, role)
+        if trained is None:
+            continue
+        kinds = [kind for kind in ("vision", "language", "sum", "joint") if _drives(role, kind)]
+        driven = sites[sites["kind"].isin(kinds)].set_index(["subject", "site"])
+        scores = pd.DataFrame(
+            {
+                model: driven.loc[driven["model"] == model, "score"]
+                for model in (trained, trained + _UNTRAINED)
+            }
+        ).dropna()
+        if len(scores) < 2:
+            continue
+        difference = scores[trained] - scores[trained + _UNTRAINED]
+        p = float(stats.ttest_1samp(difference, 0.0, alternative="greater").pvalue)
+        n, about = len(difference), f"{len(difference)} driven sites ({', '.join(kinds)})"
+        rows.append(
+            _row(
+                stage,
+                f"{trained} minus untrained, mean r over {about}",
+                difference.mean(),
+                f"> 0 with p < .05, paired t test over sites (p = {p:.2g})",
+                difference.mean() > 0 and p < NOMINAL,
+            )
+        )
+        share, bound = float((difference > 0).mean()), upper_bound(n, 0.5)
+        rows.append(
+            _row(
+                stage,
+                f"{trained} better than untrained, share of {about}",
+                share,
+                f"> {bound:.4f} (95 % binomial bound of 0.5)",
+                share > bound,
+            )
+        )
+    return rows
+
+
+def combination_checks(stage: str, comparisons: pd.DataFrame) -> list[dict[str, Any]]:
+    """Joint sites found by the combination's comparison, and others mistaken for them."""
+    called = comparisons[(comparisons["comparison"] == "combination") & comparisons["p"].notna()]
+    rows = []
+    for kind in ("joint", "sum", "vision", "language", "silent"):
+        part = called[called["kind"] == kind]
+        if part.empty:
+            continue
+        share, n = float(_true(part["significant"]).mean()), len(part)
+        bound = upper_bound(n)
+        joint = kind == "joint"
+        rows.append(
+            _row(
+                stage,
+                f"share of {n} {kind} sites called combination",
+                share,
+                f"{'>' if joint else '<='} {bound:.4f} (95 % binomial bound of {NOMINAL})",
+                share > bound if joint else share <= bound,
+            )
+        )
+    return rows
+
+
+def right_models(compare: Mapping[str, Sequence[str]], kind: str) -> list[str]:
+    """Models that should find a kind of site (see `evaluate`)."""
+    models = [_role(compare, role) for role in _ROLES if _drives(role, kind)]
+    if kind != "joint" and "combination" in compare:
+        models.append(compare["combination"][1])
+    if "combination" in compare:
+        models.append(compare["combination"][0])
+    return [model for model in dict.fromkeys(models) if model is not None]
+
+
+def _drives(role: str, kind: str) -> bool:
+    """Whether the network of a role should predict a kind of site."""
+    return role == "fusion" or kind in (role, "sum")
+
+
+def _role(compare: Mapping[str, Sequence[str]], role: str) -> str | None:
+    """Network of a role, from the comparison that is named after it."""
+    pair = compare.get(_ROLES[role])
+    return str(pair[0]) if pair is not None and pair[1] == pair[0] + _UNTRAINED else None
+
+
+def _with_truth(table: pd.DataFrame, planted: pd.DataFrame, analysis: str) -> pd.DataFrame:
+    """Rows of one analysis whose sites have a truth, with it."""
+    rows = table[table["analysis"] == analysis]
+    return rows.merge(planted, on=["subject", "site"], how="inner")
+
+
+def _true(values: pd.Series) -> pd.Series:
+    """Read a column of truth values that may have come as text."""
+    return values.astype(str).str.lower().isin(["true", "1", "1.0"])
+
+
+def _row(stage: str, measure: str, value: Any, threshold: str, passed: Any) -> dict[str, Any]:
+    """One check."""
+    number = float(value) if np.isfinite(value) else np.nan
+    return {
+        "stage": stage,
+        "measure": measure,
+        "value": number,
+        "threshold": threshold,
+        "pass": bool(passed),
+    }
