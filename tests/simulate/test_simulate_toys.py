@@ -198,6 +198,11 @@ def tiny_text_length(folder: Path) -> int:
     return config["model_cfg"]["text_cfg"]["context_length"]
 
 
+def test_others_may_read_the_files(trained: Path):
+    modes = {path.stat().st_mode & 0o777 for path in trained.glob("*/*")}
+    assert len(modes) == 1, "weights are as readable as the settings beside them"
+
+
 def test_accuracies_are_recorded(trained: Path):
     for name in NAMES:
         training = json.loads((trained / name / "training.json").read_text())

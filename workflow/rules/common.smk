@@ -160,6 +160,14 @@ def clean_of_all(ending):
     ]
 
 
+def dropped_of_all():
+    return [
+        f"{RESULTS}/responses/{analysis}/sub-{subject}_dropped.tsv"
+        for analysis in ANALYSES
+        for subject in subjects_in(analysis)
+    ]
+
+
 def truth_slice():
     """What the evaluation has to know of the analyses: kinds, roles of models, comparisons."""
     keys = ("models", "untrained", "combinations", "compare", "test", "tasks")

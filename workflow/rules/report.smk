@@ -6,6 +6,8 @@ rule report:
         tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
         manifests=features_of_all(),
         indexes=expand(f"{RESULTS}/index/{{dataset}}.tsv", dataset=sorted(DATASETS)),
+        dropped=dropped_of_all(),
+        quality=clean_of_all("_quality.json"),
         validation=expand(f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)),
         evaluation=f"{RESULTS}/evaluation.tsv" if SIMULATED or config["expect"] else [],
     output:

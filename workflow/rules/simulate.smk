@@ -36,7 +36,7 @@ if SIMULATED:
             f"{BENCHMARKS}/train_toy/{{toy}}.tsv"
         conda:
             "../../envs/networks.yaml"
-        threads: 2
+        threads: 1
         resources:
             mem_mb=memory(3000),
             runtime=60,

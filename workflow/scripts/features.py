@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from braid.common import job_log, read_table, seed_for, write_json
+from braid.common import job_log, provenance, read_table, seed_for, write_json
 from braid.config import UNTRAINED, base_of
 from braid.features import FeatureStore, extract
 from braid.models import load_model
@@ -20,4 +20,4 @@ with job_log(snakemake.log[0]):
     manifest = extract(
         network, read_table(snakemake.input.units), Path(params.root), FeatureStore(params.store)
     )
-    write_json(snakemake.output.manifest, {**manifest, "model": name})
+    write_json(snakemake.output.manifest, {**manifest, "model": name, **provenance()})

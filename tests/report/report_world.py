@@ -1,0 +1,415 @@
+"""A small, complete results folder of the contract in workflow/README.md, with random content."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from braid.common import rng, write_array, write_json, write_table
+from braid.config import models_of
+
+BINS = np.round(np.arange(-0.5, 1.31, 0.2), 3)
+AFFINE = np.array([[6.0, 0, 0, -42], [0, 6.0, 0, -60], [0, 0, 6.0, -30], [0, 0, 0, 1]])
+SHAPE = (14, 16, 10)
+REGIONS = ["superiortemporal", "middletemporal", "lateraloccipital", "fusiform", "n/a"]
+LAYERS = {
+    "toy-vit": 4,
+    "toy-bert": 4,
+    "toy-clip": 5,
+    "toy-vilt": 4,
+    "concat": 4,
+    "given": 1,
+}
+# how well each trained model predicts driven sites, in units of the noise
+STRENGTH = {"toy-vit": 0.12, "toy-bert": 0.1, "toy-clip": 0.16, "toy-vilt": 0.22, "concat": 0.17}
+NETWORKS = ["toy-vit", "toy-bert", "toy-clip", "toy-vilt"]
+
+CONFIG: dict[str, Any] = {
+    "study": "little",
+    "question": "Which sites need <vision> & language together?",
+    "seed": 7,
+    "results": "results",
+    "device": "cpu",
+    "registry": {
+        **{
+            name: {
+                "source": "open_clip" if name == "toy-clip" else "transformers",
+                "modality": modality,
+                "objective": "some objective",
+                "licence": "BSD-3-Clause",
+                "pooling": "mean",
+            }
+            for name, modality in zip(
+                NETWORKS, ["vision", "language", "vision-language", "vision-language"], strict=True
+            )
+        },
+        "given": {"source": "given", "modality": "given", "objective": "as the authors say"},
+    },
+    "simulate": {"world": "resources/world.yaml", "root": "bids", "truth": "truth.tsv"},
+    "datasets": {
+        "cinema_ieeg": {
+            "root": "bids",
+            "kind": "ieeg",
+            "subjects": ["01", "02"],
+            "tasks": ["film"],
+            "validate": "error",
+            "preprocess": {"notch": [50, 100], "reference": "average", "band": [0.1, 40],
+                           "signal": "broadband", "resample": 128},
+        },
+        "cinema_bold": {
+            "root": "bids",
+            "kind": "bold",
+            "subjects": ["01", "02"],
+            "tasks": ["film", "story"],
+            "validate": "warn",
+            "preprocess": {"mask": "auto", "detrend": "linear", "high_pass": 0.01,
+                           "confounds": "motion", "standardize": True},
+        },
+        "episodes": {
+            "root": "other",
+            "kind": "parcels",
+            "subjects": ["001", "002"],
+            "tasks": ["e1", "e2"],
+            "validate": "skip",
+            "preprocess": {},
+        },
+    },
+    "analyses": {
+        "ieeg_film": {
+            "dataset": "cinema_ieeg",
+            "tasks": ["film"],
+            "units": {"kind": "words", "context_words": 12},
+            "design": {"kind": "event_locked", "tmin": -0.5, "tmax": 1.5, "window": 0.2,
+                       "step": 0.2},
+            "models": ["toy-vit", "toy-bert", "toy-vilt"],
+            "untrained": ["toy-vit", "toy-vilt"],
+            "combinations": {"concat": ["toy-vit", "toy-bert"]},
+            "folds": {"scheme": "blocks", "n": 5, "embargo": 4.0},
+            "ridge": {"alphas": {"low": -2, "high": 6, "n": 9}, "alpha_scale": "trace",
+                      "select": "r"},
+            "test": {"nulls": ["circular_shift", "shuffle"], "n": 200, "min_shift": 20,
+                     "block": 20, "alpha": "fixed", "fdr": 0.05, "among": "all"},
+            "compare": {"combination": ["toy-vilt", "concat"],
+                        "trained": ["toy-vilt", "toy-vilt_untrained"]},
+        },
+        "bold_film": {
+            "dataset": "cinema_bold",
+            "tasks": ["film"],
+            "units": {"kind": "words", "context_words": 12},
+            "design": {"kind": "lanczos", "delays": [1, 2, 3, 4]},
+            "models": ["toy-clip", "toy-vilt"],
+            "untrained": ["toy-vilt"],
+            "combinations": {},
+            "folds": {"scheme": "runs"},
+            "ridge": {"alphas": {"low": -2, "high": 6, "n": 9}, "alpha_scale": "trace",
+                      "select": "r2"},
+            "test": {"nulls": ["circular_shift"], "n": 200, "min_shift": 20, "fdr": 0.05},
+            "compare": {"combination": ["toy-vilt", "toy-clip"]},
+        },
+        "parcels": {
+            "dataset": "episodes",
+            "tasks": ["e1", "e2"],
+            "units": {"kind": "rows", "features": "stimuli/{task}.npy"},
+            "design": {"kind": "rows", "delays": [0]},
+            "models": ["given"],
+            "untrained": [],
+            "combinations": {},
+            "folds": {"scheme": "holdout", "train": {"task": "e1"}, "test": {"task": "e2"},
+                      "inner": 5},
+            "ridge": {"alphas": {"low": 0, "high": 6, "n": 9}, "alpha_scale": "absolute",
+                      "select": "mse"},
+            "test": {"nulls": ["circular_shift"], "n": 200, "min_shift": 30, "fdr": 0.05},
+            "compare": {},
+        },
+    },
+    "expect": {},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Made:
+    """A results folder and the report made of it."""
+
+    root: Path
+    page: Path
+    figures: Path
+
+    @property
+    def html(self) -> str:
+        return self.page.read_text(encoding="utf-8")
+
+
+def make_results(root: Path, config: dict[str, Any], signal: float = 1.0) -> None:
+    """Write every file that the report reads.
+
+    `signal` scales how well trained models predict; 0 gives a study without any finding.
+    """
+    sites, comparisons, excluded, quality = [], [], [], []
+    for analysis, entry in config["analyses"].items():
+        dataset = config["datasets"][entry["dataset"]]
+        for subject in dataset["subjects"]:
+            targets = _targets(dataset["kind"], subject)
+            found = {}
+            for model in models_of(entry):
+                found[model] = _one_fit(root, analysis, entry, model, subject, targets, signal)
+                sites.append(found[model])
+            comparisons += _compare(analysis, entry, subject, found)
+            _dropped(root, analysis, subject)
+        _manifests(root, analysis, entry)
+    for name, dataset in config["datasets"].items():
+        _index(root, name, dataset)
+        for subject in dataset["subjects"]:
+            quality += _quality(name, dataset, subject)
+            excluded.append((name, subject, "LA1", "flat", "variance 0"))
+    write_json(
+        root / "validation" / "cinema_ieeg.json",
+        {"valid": True, "errors": [], "validator": "3.0.2", "schema": "1.2.7",
+         "warnings": [{"code": "SIDECAR_KEY_RECOMMENDED", "count": 12, "message": "a <b> key"}]},
+    )  # fmt: skip
+    write_json(
+        root / "validation" / "cinema_bold.json",
+        {"valid": False, "errors": [{"code": "EMPTY_FILE", "location": "/x.nii.gz",
+                                     "message": "empty"}], "warnings": [], "validator": "3.0.2",
+         "schema": "1.2.7"},
+    )  # fmt: skip
+    write_json(root / "validation" / "episodes.json", {"valid": None})
+    versions = json.dumps({"braid": "0.1.0", "python": "3.11.2", "numpy": "2.4.6"})
+    _table(root, "sites", pd.concat(sites, ignore_index=True), braid_versions=versions)
+    table = pd.concat(sites, ignore_index=True)
+    _table(root, "models", _means(table, ["analysis", "model"]))
+    _table(
+        root, "regions", _means(table.fillna({"region": "n/a"}), ["analysis", "model", "region"])
+    )
+    _table(root, "nulls", _nulls(table, config))
+    names = "analysis subject comparison a b site region score_a score_b difference p q"
+    columns = [*names.split(), "significant", "n_draws"]
+    _table(root, "comparisons", pd.DataFrame(comparisons, columns=columns))
+    names = ["dataset", "subject", "target", "reason", "detail"]
+    _table(root, "excluded", pd.DataFrame(excluded, columns=names))
+    names = ["dataset", "subject", "run", "measure", "value", "unit"]
+    _table(root, "quality", pd.DataFrame(quality, columns=names))
+    if config.get("simulate"):
+        checks = pd.DataFrame(
+            [
+                ("ieeg", "share of silent sites called significant", 0.02, 0.09, True),
+                ("ieeg", "share of clearly driven sites found", 0.74, 0.8, False),
+                ("bold", "trained beats untrained", 0.113, "> 0", True),
+            ],
+            columns=["stage", "measure", "value", "threshold", "pass"],
+        )
+        write_table(root / "evaluation.tsv", checks, dict.fromkeys(checks, "a column"))
+
+
+def only(config: dict[str, Any], *analyses: str) -> dict[str, Any]:
+    """Copy of a config with some of its analyses, and their data sets."""
+    config = copy.deepcopy(config)
+    config["analyses"] = {name: config["analyses"][name] for name in analyses}
+    used = {entry["dataset"] for entry in config["analyses"].values()}
+    config["datasets"] = {name: config["datasets"][name] for name in used}
+    return config
+
+
+def _table(root: Path, name: str, table: pd.DataFrame, **sidecar: Any) -> None:
+    write_table(root / "tables" / f"{name}.tsv", table, dict.fromkeys(table, "a column"), **sidecar)
+
+
+def _means(sites: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean over subjects of each subject's mean score, and an interval of made-up width."""
+    table = sites.groupby([*by, "subject"])["score"].mean().groupby(by).mean()
+    means = table.rename("score_mean").reset_index()
+    sizes = sites.groupby(by).size().rename("n_sites").reset_index()
+    sizes["n_subjects"] = sites.groupby(by)["subject"].nunique().to_numpy()
+    means = means.merge(sizes, on=by)
+    return means.assign(score_low=means["score_mean"] - 0.02, score_high=means["score_mean"] + 0.02)
+
+
+def _nulls(sites: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
+    """Widths of the nulls of every fit."""
+    rows = []
+    for (analysis, subject, model), _ in sites.groupby(["analysis", "subject", "model"]):
+        draw = rng(4, analysis, subject, model)
+        for null in config["analyses"][analysis]["test"]["nulls"]:
+            width = {"circular_shift": 0.05, "shuffle": 0.03}[null] + draw.normal(0, 0.002)
+            note = "anti-conservative where rows are autocorrelated" if null == "shuffle" else None
+            rows.append((analysis, subject, model, null, width, 0.028, 200, 1180, note))
+    columns = [
+        "analysis",
+        "subject",
+        "model",
+        "null",
+        "null_sd",
+        "naive_sd",
+        "n_draws",
+        "distinct",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _targets(kind: str, subject: str) -> pd.DataFrame:
+    """Sites of one subject: name, region, coordinates, and whether the site is driven."""
+    draw = rng(1, kind, subject)
+    if kind == "ieeg":
+        xyz = draw.uniform([-60, -90, -30], [60, 50, 60], (36, 3))
+        names = [f"{'LR'[i % 2]}{'ABC'[i // 12]}{i % 12 + 1}" for i in range(36)]
+    elif kind == "bold":
+        grid = np.argwhere(np.ones(SHAPE))
+        centre = (np.array(SHAPE) - 1) / 2
+        grid = grid[(((grid - centre) / (centre * 0.9)) ** 2).sum(axis=1) < 1]
+        xyz = grid @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+        names = [f"{i}-{j}-{k}" for i, j, k in grid]
+    else:
+        xyz = np.full((60, 3), np.nan)
+        names = [f"parcel-{i:03d}" for i in range(60)]
+    table = pd.DataFrame({"site": names, "x": xyz[:, 0], "y": xyz[:, 1], "z": xyz[:, 2]})
+    table["region"] = draw.choice(REGIONS, len(table)) if kind != "parcels" else "n/a"
+    driven = xyz[:, 1] < -20 if kind != "parcels" else draw.random(len(table)) < 0.6
+    table["driven"] = driven
+    return table
+
+
+def _one_fit(
+    root: Path, analysis: str, entry: dict[str, Any], model: str, subject: str,
+    targets: pd.DataFrame, signal: float,
+) -> pd.DataFrame:  # fmt: skip
+    """Write fit and test of one model and subject; return its rows of the table of sites."""
+    draw = rng(2, analysis, model, subject)
+    kind = entry["design"]["kind"]
+    bins = BINS if kind == "event_locked" else np.array([np.nan])
+    layers = [f"encoder.layer.{i}" for i in range(LAYERS[model.removesuffix("_untrained")])]
+    strength = 0.0 if model.endswith("_untrained") else STRENGTH.get(model, 0.2) * signal
+    shape = np.exp(-(((bins - 0.3) / 0.25) ** 2)) if kind == "event_locked" else np.ones(1)
+    truth = targets["driven"].to_numpy()[:, None] * strength * shape
+    depth = np.linspace(0.4, 1, len(layers))[:, None, None]
+    score = depth * truth + draw.normal(0, 0.03, (len(layers), *truth.shape))
+    score[:, 0] = np.nan  # a site without a score
+    flat = score.reshape(len(layers), -1).astype(np.float32)
+    n_sites, n_bins = truth.shape
+    names = np.repeat(targets["site"].to_numpy(str), n_bins)
+    coords: dict[str, Any] = {
+        "layer": layers,
+        "target": [f"{s}@{b:+.3f}" for s in targets["site"] for b in bins]
+        if kind == "event_locked"
+        else targets["site"].to_numpy(str),
+        "site": ("target", names),
+        "region": ("target", np.repeat(targets["region"].to_numpy(str), n_bins)),
+        **{axis: ("target", np.repeat(targets[axis].to_numpy(), n_bins)) for axis in "xyz"},
+    }
+    attrs: dict[str, Any] = {
+        "chosen_layer": layers[-1],
+        "form": "gram",
+        "alphas": json.dumps(list(np.logspace(-2, 6, 9))),
+        "edge_low": 0.01,
+        "edge_high": 0.12,
+        "warnings": json.dumps(["12 % of the chosen penalties are the highest of the grid"]),
+        "braid_versions": json.dumps({"braid": "0.1.0", "scipy": "1.17.1"}),
+    }
+    if kind == "event_locked":
+        coords["bin"] = ("target", np.tile(bins, n_sites))
+    if kind == "lanczos":
+        ijk = np.array([list(map(int, s.split("-"))) for s in targets["site"]])
+        coords |= {axis: ("target", ijk[:, i]) for i, axis in enumerate("ijk")}
+        attrs |= {"affine": json.dumps(AFFINE.tolist()), "shape": json.dumps(SHAPE)}
+    alpha = 10.0 ** draw.integers(-2, 7, (len(layers), 2, flat.shape[1])).astype(float)
+    fit = xr.Dataset(
+        {
+            "score": (("layer", "target"), flat),
+            "alpha": (("layer", "fold", "target"), alpha.astype(np.float32)),
+            "fold": ("sample", np.repeat([0, 1], 50)),
+            "prediction": (("sample", "target"), np.zeros((100, flat.shape[1]), np.float32)),
+        },
+        coords=coords,
+        attrs=attrs,
+    )
+    write_array(root / "fits" / analysis / model / f"sub-{subject}.nc", fit)
+    last = score[-1]
+    filled = np.where(np.isfinite(last), last, -np.inf)
+    best = filled.argmax(axis=1)
+    top = last[np.arange(n_sites), best]
+    p = np.clip(1 - draw.random(n_sites), 1 / 201, 1)
+    p = np.where(truth.max(axis=1) > 0.05, 1 / 201, p)
+    p = np.where(np.isfinite(top), p, np.nan)
+    q = np.clip(p * 4, 0, 1)
+    return targets.drop(columns="driven").assign(
+        analysis=analysis, subject=subject, model=model, layer=layers[-1], n_targets=n_bins,
+        best_bin=bins[best], score=top, score_validation=top, statistic=top / 0.03,
+        null_mean=0.0, null_sd=0.03, p=p, q=q, p_fwe=np.clip(p * 20, 0, 1), significant=q < 0.05,
+        n_draws=200, null=entry["test"]["nulls"][0],
+    )  # fmt: skip
+
+
+def _compare(
+    analysis: str, entry: dict[str, Any], subject: str, found: dict[str, pd.DataFrame]
+) -> list[tuple[Any, ...]]:
+    rows = []
+    for name, (a, b) in entry["compare"].items():
+        for (_, x), (_, y) in zip(found[a].iterrows(), found[b].iterrows(), strict=True):
+            difference = x["score"] - y["score"]
+            p = 0.005 if difference > 0.06 else 0.4
+            rows.append((analysis, subject, name, a, b, x["site"], x["region"], x["score"],
+                         y["score"], difference, p, p * 2, p < 0.05, 200))  # fmt: skip
+    return rows
+
+
+def _dropped(root: Path, analysis: str, subject: str) -> None:
+    n = 2 if subject == "01" else 0
+    table = pd.DataFrame(
+        {"event": range(n), "run": "task-film", "onset": 0.1, "reason": "window leaves the run"},
+        columns=["event", "run", "onset", "reason"],
+    )
+    path = root / "responses" / analysis / f"sub-{subject}_dropped.tsv"
+    write_table(path, table, dict.fromkeys(table, "a column"))
+
+
+def _manifests(root: Path, analysis: str, entry: dict[str, Any]) -> None:
+    for name in entry["models"]:
+        layers = [{"layer": f"encoder.layer.{i}", "key": "k", "n_features": 64}
+                  for i in range(LAYERS[name])]  # fmt: skip
+        write_json(
+            root / "features" / analysis / f"{name}.json",
+            {"model": name, "n_units": 1300, "layers": layers, "truncated": 0,
+             "weights": "ab12" * 16},
+        )  # fmt: skip
+
+
+def _index(root: Path, name: str, dataset: dict[str, Any]) -> None:
+    slow = dataset["kind"] != "ieeg"
+    rows = [
+        {"dataset": name, "subject": s, "task": t, "run": f"task-{t}", "kind": dataset["kind"],
+         "sampling_frequency": 0.5 if slow else 512.0, "repetition_time": 2.0 if slow else np.nan,
+         "n_samples": 300 if slow else 314368, "n_targets": 4032 if slow else 38,
+         "duration": 600.0 if slow else 614.0}
+        for s in dataset["subjects"]
+        for t in dataset["tasks"]
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    write_table(root / "index" / f"{name}.tsv", table, dict.fromkeys(table, "a column"))
+
+
+def _quality(name: str, dataset: dict[str, Any], subject: str) -> list[tuple[Any, ...]]:
+    draw = rng(3, name, subject)
+    if dataset["kind"] == "ieeg":
+        return [
+            (name, subject, "task-film", f"line noise at {line} Hz {when}", value, "ratio")
+            for line in (50, 100)
+            for when, value in (("before", 40 * draw.random() + 20), ("after", draw.random() + 0.5))
+        ]
+    if dataset["kind"] == "bold":
+        return [
+            (name, subject, f"task-{task}_run-{run}", measure, size * (1 + draw.random()), unit)
+            for task in dataset["tasks"]
+            for run in (1, 2)
+            for measure, size, unit in (
+                ("temporal signal-to-noise", 40, "ratio"),
+                ("framewise displacement", 0.1, "mm"),
+                ("DVARS", 12, "image units"),
+            )
+        ]
+    return []

@@ -1,0 +1,164 @@
+"""From a matplotlib figure to files and to what the page embeds, in a light and a dark version."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braid.common import atomic_path
+from braid.report.style import DPI
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+_DARK_PAPER = 0.105  # lightness of the page's background in dark mode
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its files.
+    caption : str
+        What is shown, on how many targets, and how it was tested; plain text.
+    alt : str
+        The same for those who do not see it, in one or two sentences.
+    light, dark : str
+        PNG as `data:` addresses.
+    width, height : int
+        Size on the page, CSS pixels.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    light: str
+    dark: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A sentence in place of a figure or table that cannot be made from these results."""
+
+    reason: str
+
+
+def finish(canvas: Canvas, folder: Path, name: str, caption: str, alt: str) -> Figure:
+    """Save a figure as PNG and SVG, and encode it for the page; the figure is closed.
+
+    Parameters
+    ----------
+    canvas : matplotlib.figure.Figure
+    folder : pathlib.Path
+        Where the files go.
+    name : str
+        Stem of the files.
+    caption, alt : str
+        See `Figure`.
+    """
+    import matplotlib.pyplot as plt
+
+    light = _png(canvas)
+    canvas.set_layout_engine("none")  # what is laid out stays where it is
+    for suffix, content in ((".png", light), (".svg", _svg(canvas))):
+        with atomic_path(folder / f"{name}{suffix}") as path:
+            path.write_bytes(content)
+    _darken(canvas)
+    dark = _png(canvas)
+    width, height = (round(float(inches) * 96) for inches in canvas.get_size_inches())
+    plt.close(canvas)
+    return Figure(name, caption, alt, _address(light), _address(dark), width, height)
+
+
+def _png(canvas: Canvas) -> bytes:
+    """Draw as PNG with a palette of 256 colours, a third of the size of true colour."""
+    from PIL import Image
+
+    raw = io.BytesIO()
+    canvas.savefig(raw, format="png", dpi=DPI, facecolor=canvas.get_facecolor())
+    raw.seek(0)
+    with Image.open(raw) as image:
+        small = image.convert("RGB").quantize(
+            256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+        )
+    packed = io.BytesIO()
+    small.save(packed, format="png", optimize=True)
+    return packed.getvalue()
+
+
+def _svg(canvas: Canvas) -> bytes:
+    """Draw as SVG without the date, so that equal figures are equal files."""
+    raw = io.BytesIO()
+    canvas.savefig(
+        raw, format="svg", dpi=DPI, metadata={"Date": None}, facecolor=canvas.get_facecolor()
+    )
+    return raw.getvalue()
+
+
+def _address(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _darken(canvas: Canvas) -> None:
+    """Turn greys and tints round - paper, ink, grid, untrained twins - and leave full colours."""
+    for artist in _artists(canvas):
+        for what in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            getter, setter = (
+                getattr(artist, f"get_{what}", None),
+                getattr(artist, f"set_{what}", None),
+            )
+            if getter is None or setter is None or _is_mapped(artist):
+                continue
+            if what == "color" and hasattr(artist, "get_facecolor"):
+                continue  # patches and collections: would set both colours at once
+            setter(_turned(getter()))
+
+
+def _artists(canvas: Canvas) -> list[Any]:
+    """List what a figure draws, once each: boxes behind texts too, axes by their patches."""
+    found: dict[int, Any] = {}
+    for artist in canvas.findobj(include_self=False):
+        box = getattr(artist, "get_bbox_patch", lambda: None)()
+        own = None if hasattr(artist, "patch") else artist
+        found |= {id(part): part for part in (own, box) if part is not None}
+    return list(found.values())
+
+
+def _is_mapped(artist: Any) -> bool:
+    """Tell whether an artist takes its colours from values through a colour map."""
+    array = getattr(artist, "get_array", None)
+    return array is not None and array() is not None
+
+
+def _turned(colour: Any) -> Any:
+    """Turn one colour or an array of colours to their dark counterparts."""
+    import numpy as np
+    from matplotlib.colors import to_rgba, to_rgba_array
+
+    if isinstance(colour, str) and colour in {"none", "auto", "inherit", "face"}:
+        return colour
+    if isinstance(colour, np.ndarray) and colour.ndim == 2:
+        rgba = to_rgba_array(colour)
+        return np.array([_turned_rgba(tuple(row)) for row in rgba]).reshape(rgba.shape)
+    return _turned_rgba(to_rgba(colour))
+
+
+def _turned_rgba(rgba: tuple[float, ...]) -> tuple[float, ...]:
+    red, green, blue, alpha = rgba
+    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+    if max(red, green, blue) - min(red, green, blue) > 0.04:
+        if lightness < 0.68:
+            return rgba
+        # a tint recedes on dark paper only if it is darker than its colour
+        return (*colorsys.hls_to_rgb(hue, 1.15 - lightness, 0.6 * saturation), alpha)
+    dark = _DARK_PAPER + (0.93 - _DARK_PAPER) * (1 - lightness)
+    return (*colorsys.hls_to_rgb(hue, dark, saturation), alpha)

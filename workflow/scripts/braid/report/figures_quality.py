@@ -1,0 +1,366 @@
+"""Figures of comparisons and of quality: model against model, nulls, p values, penalties, runs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from braid.report.figure import Absent, Figure, finish
+from braid.report.figures_scores import NOUN, with_twins
+from braid.report.fits import FitSummary
+from braid.report.results import Results
+from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, is_untrained, listed, plural
+
+# units of measures that are plain counts
+_COUNTED = ("volumes", "channels", "voxels", "parcels", "columns")
+_HATCHES = {"circular_shift": "", "block": "....", "shuffle": "xxxx"}
+_SUBJECT_TONES = ("#0072B2", "#E69F00", "#009E73", "#882255", "#56B4E9", "#D55E00")
+
+
+def _heading(canvas: Any, text: str) -> None:
+    """Write the title of a figure of several panels."""
+    canvas.suptitle(text, x=0.01, ha="left", weight="bold", size=10)
+
+
+def comparison_scatter(
+    results: Results, analysis: str, palette: Palette, folder: Path
+) -> Figure | Absent:
+    """Draw the scores of the two models of each comparison against each other."""
+    import matplotlib.pyplot as plt
+
+    rows = results.comparisons[results.comparisons["analysis"] == analysis]
+    named = list(results.analysis(analysis).get("compare", {}))
+    names = [n for n in named if n in set(rows["comparison"])]
+    names += sorted(set(rows["comparison"]) - set(names))
+    if not names:
+        return Absent(f"The study compares no models in {analysis}.")
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    side = FULL_WIDTH / max(columns, 2)
+    canvas, grid = plt.subplots(
+        lines, columns, figsize=(side * columns, 0.5 + (side + 0.35) * lines), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    noun = NOUN[results.kind_of(analysis)]
+    counts = []
+    for axes, name in zip(grid.flat, names, strict=False):
+        part = rows[rows["comparison"] == name]
+        counts.append(_one_comparison(axes, name, part, palette, noun))
+    for axes in list(grid.flat)[len(names) :]:
+        axes.set_axis_off()
+    test = results.analysis(analysis).get("test", {})
+    where = ""
+    if results.kind_of(analysis) == "ieeg":
+        where = " in the window where their studentised difference is largest"
+    caption = (
+        f"Held-out Pearson r of the two models of each comparison{where}, one dot per {noun} that "
+        "entered it. Coloured: the model on "
+        "the vertical axis predicts significantly better (one-sided swap test: the held-out "
+        f"predictions of the two models are exchanged in blocks of {test.get('block', 20):g} s; "
+        f"q at most {test.get('fdr', 0.05):g} over the sites of each subject). Grey: not "
+        "significant. Diagonal: equal scores. " + " ".join(counts)
+    )
+    alt = f"Scatter plots of score against score for {listed(names)}. {' '.join(counts)}"
+    return finish(canvas, folder, f"{analysis}__comparisons", caption, alt)
+
+
+def _one_comparison(axes: Any, name: str, part: pd.DataFrame, palette: Palette, noun: str) -> str:
+    """Draw one comparison; return its count as a sentence."""
+    first, second = str(part["a"].iloc[0]), str(part["b"].iloc[0])
+    part = part.dropna(subset=["score_a", "score_b"])
+    hit = part["significant"].to_numpy(bool)
+    a, b = part["score_a"].to_numpy(float), part["score_b"].to_numpy(float)
+    axes.scatter(b[~hit], a[~hit], s=7, color="#b0b0b0", lw=0, alpha=0.8, rasterized=True)
+    axes.scatter(b[hit], a[hit], s=14, color=palette.colour(first), lw=0, rasterized=True)
+    low, high = (min(a.min(), b.min()), max(a.max(), b.max())) if len(part) else (0.0, 1.0)
+    margin = 0.05 * (high - low or 1)
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color=MUTED, lw=0.8, ls="--", zorder=0)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
+    axes.set_box_aspect(1)
+    axes.set_xlabel(f"r of {second}")
+    axes.set_ylabel(f"r of {first}")
+    axes.set_title(f"{name}\n{int(hit.sum())} of {len(part):,} significant", size=9)
+    return f"{name}: {first} > {second} at {int(hit.sum())} of {plural(len(part), noun)}."
+
+
+def null_figure(results: Results, palette: Palette, folder: Path) -> Figure | Absent:
+    """Draw the width of each null distribution against that of naive shuffling."""
+    import matplotlib.pyplot as plt
+
+    nulls = results.nulls.dropna(subset=["null_sd"])
+    if nulls.empty:
+        return Absent("There is no table of null distributions, so their width is not shown.")
+    analyses = [a for a in results.analyses if a in set(nulls["analysis"])]
+    counts = {a: len(results.models(a)) for a in analyses}
+    kinds = list(dict.fromkeys(nulls["null"]))
+    canvas, grid = plt.subplots(
+        len(analyses), 1, squeeze=False, layout="constrained",
+        figsize=(FULL_WIDTH, 0.6 + sum(0.5 + 0.24 * n for n in counts.values())),
+        gridspec_kw={"height_ratios": [0.5 + 0.24 * counts[a] for a in analyses]},
+    )  # fmt: skip
+    for axes, analysis in zip(grid[:, 0], analyses, strict=True):
+        part = nulls[nulls["analysis"] == analysis]
+        models = [m for m in with_twins(results.models(analysis)) if m in set(part["model"])]
+        _one_null_panel(axes, part, models, kinds, palette)
+        axes.set_title(analysis)
+    grid[-1, 0].set_xlabel("Standard deviation of r under the null (dimensionless)")
+    _heading(canvas, "Width of the null distributions")
+    if len(kinds) > 1:
+        _null_legend(canvas, kinds)
+    labels = listed([kind.replace("_", " ") for kind in kinds])
+    caption = (
+        f"Width of the null distribution of a target's r, mean over targets, for {labels}; dots: "
+        "subjects. Dashed line: the width if held-out samples were independent. A wider null "
+        "means that neighbouring samples are alike, and that a test which ignores it would call "
+        "too many sites significant."
+    )
+    ratio = (nulls["null_sd"] / nulls["naive_sd"]).groupby(nulls["null"]).mean()
+    ratio.index = ratio.index.astype(str).str.replace("_", " ")
+    said = [f"{kind} {value:.2f}" for kind, value in ratio.items() if value > 0]
+    alt = f"Bars of null widths for {plural(len(analyses), 'analysis', 'analyses')}." + (
+        f" Mean ratio to the width for independent samples: {listed(said)}." if said else ""
+    )
+    return finish(canvas, folder, "study__nulls", caption, alt)
+
+
+def _one_null_panel(
+    axes: Any, part: pd.DataFrame, models: Sequence[str], kinds: Sequence[str], palette: Palette
+) -> None:
+    """Draw the null widths of one analysis: a bar per model and kind, a dot per subject."""
+    step = 0.8 / len(kinds)
+    for row, model in enumerate(models):
+        for place, kind in enumerate(kinds):
+            values = part[(part["model"] == model) & (part["null"] == kind)]["null_sd"]
+            if values.empty:
+                continue
+            height = row + (place - (len(kinds) - 1) / 2) * step
+            axes.barh(height, values.mean(), height=step * 0.9, color=palette.colour(model),
+                      hatch=_HATCHES.get(kind, "//"), lw=0.4,
+                      edgecolor=MUTED if is_untrained(model) else FAINT)  # fmt: skip
+            axes.scatter(values, [height] * len(values), s=8, color=INK, zorder=3, lw=0)
+    naive = part["naive_sd"].astype(float).mean()
+    if np.isfinite(naive):
+        axes.axvline(naive, color=INK, lw=1, ls="--")
+    axes.set_yticks(range(len(models)), models)
+    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+
+
+def _null_legend(canvas: Any, kinds: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    canvas.legend(
+        handles=[
+            Patch(facecolor="#dddddd", edgecolor=MUTED, hatch=_HATCHES.get(kind, "//"),
+                  label=kind.replace("_", " "))
+            for kind in kinds
+        ],
+        loc="outside lower center", ncols=len(kinds),
+    )  # fmt: skip
+
+
+def p_values(results: Results, analysis: str, palette: Palette, folder: Path) -> Figure | Absent:
+    """Draw the histogram of the sites' p values and their quantiles against uniform ones."""
+    import matplotlib.pyplot as plt
+
+    sites = results.sites_of(analysis).dropna(subset=["p"])
+    models = [m for m in with_twins(results.models(analysis)) if m in set(sites["model"])]
+    if not models:
+        return Absent(f"No site of {analysis} has a p value.")
+    canvas, (left, right) = plt.subplots(
+        1, 2, figsize=(FULL_WIDTH, 3.5), layout="constrained", width_ratios=(1, 1)
+    )
+    edges = np.linspace(0, 1, 21)
+    for model in models:
+        p = np.sort(sites.loc[sites["model"] == model, "p"].to_numpy(float))
+        style = "--" if is_untrained(model) else "-"
+        density = np.histogram(p, edges)[0] / len(p)
+        left.stairs(density, edges, color=palette.colour(model), ls=style, lw=1.3)
+        expected = (np.arange(1, len(p) + 1) - 0.5) / len(p)
+        right.plot(-np.log10(expected), -np.log10(p), color=palette.colour(model), ls=style,
+                   lw=1.3, label=model)  # fmt: skip
+    left.axhline(1 / 20, color=INK, lw=0.9, ls=":")
+    left.set_xlabel("p value of a site")
+    left.set_ylabel("Share of sites per bin of 0.05")
+    left.set_title("Histogram")
+    n = int(sites.groupby("model").size().max())
+    _uniform_band(right, n)
+    right.set_xlabel("Expected $-\\log_{10}$ p if uniform")
+    right.set_ylabel("Observed $-\\log_{10}$ p")
+    right.set_title("Quantiles")
+    canvas.legend(loc="outside lower center", ncols=4)
+    _heading(canvas, f"p values of {plural(n, 'site')} per model")
+    draws = sites["n_draws"].dropna() if "n_draws" in sites else pd.Series(dtype=float)
+    floor = 1 / (float(draws.min()) + 1) if len(draws) else float("nan")
+    caption = (
+        f"p values of {plural(n, 'site')} of {plural(sites['subject'].nunique(), 'subject')} per "
+        "model. Where a model predicts nothing the histogram is flat (dotted line) and the "
+        "quantiles follow the diagonal; the grey band holds 95 % of independent uniform p values. "
+        "An excess of small values is what a model that predicts many sites gives; an excess of "
+        "values near 1, or small values for an untrained network, asks for a look at the null."
+        + (f" The smallest p that the draws allow is {floor:.2g}." if np.isfinite(floor) else "")
+    )
+    low = {m: float((sites.loc[sites["model"] == m, "p"] < 0.05).mean()) for m in models}
+    alt = "Histogram and quantile plot of p values. Share below 0.05: " + listed(
+        [f"{model} {100 * share:.0f} %" for model, share in low.items()]
+    )
+    return finish(canvas, folder, f"{analysis}__pvalues", caption, alt + ".")
+
+
+def _uniform_band(axes: Any, n: int) -> None:
+    """Draw the diagonal and the pointwise 95 % band of the order statistics of uniform values."""
+    rank = np.arange(1, n + 1)
+    expected = -np.log10((rank - 0.5) / n)
+    low, high = (-np.log10(stats.beta.ppf(q, rank, n + 1 - rank)) for q in (0.975, 0.025))
+    axes.fill_between(expected, low, high, color="#808080", alpha=0.2, lw=0)
+    axes.plot(expected, expected, color=MUTED, lw=0.8, ls="--")
+
+
+def penalties(
+    results: Results, fits: Sequence[FitSummary], palette: Palette, folder: Path
+) -> Figure | Absent:
+    """Draw the distribution of the chosen penalties per analysis and model."""
+    import matplotlib.pyplot as plt
+
+    have = [fit for fit in fits if fit.alphas.size and (fit.alphas > 0).all()]
+    if not have:
+        return Absent("The fits of this study record no penalties.")
+    analyses = [a for a in results.analyses if any(f.analysis == a for f in have)]
+    fitted = {(fit.analysis, fit.model) for fit in have}
+    models = {a: [m for m in with_twins(results.models(a)) if (a, m) in fitted] for a in analyses}
+    canvas, grid = plt.subplots(
+        len(analyses), 1, squeeze=False, layout="constrained",
+        figsize=(FULL_WIDTH, 0.5 + sum(0.7 + 0.26 * len(m) for m in models.values())),
+        gridspec_kw={"height_ratios": [0.5 + 0.26 * len(models[a]) for a in analyses]},
+    )  # fmt: skip
+    for axes, analysis in zip(grid[:, 0], analyses, strict=True):
+        pooled = [
+            np.log10(
+                np.concatenate([f.alphas for f in have if (f.analysis, f.model) == (analysis, m)])
+            )
+            for m in models[analysis]
+        ]
+        values = np.concatenate(pooled)
+        width = 0.25  # of a decade: absolute penalties differ between folds of one choice
+        rows = range(len(pooled) - 1, -1, -1)  # the first model on top
+        for row, model, alphas in zip(rows, models[analysis], pooled, strict=True):
+            edges = np.arange(values.min() - width / 2, values.max() + width, width)
+            count, edges = np.histogram(alphas, edges)
+            axes.bar(edges[:-1], 0.85 * count / count.max(), np.diff(edges), bottom=row,
+                     align="edge", color=palette.colour(model), lw=0)  # fmt: skip
+            axes.axhline(row, color=FAINT, lw=0.6, zorder=0)
+        labels = [f"{m}  {_edge_text(have, analysis, m)}" for m in models[analysis]]
+        axes.set_yticks(np.array(rows) + 0.4, labels)
+        axes.set_ylim(-0.05, len(pooled))
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(analysis)
+    grid[-1, 0].set_xlabel("$\\log_{10}$ of the chosen penalty (units of the Gram matrix)")
+    _heading(canvas, "Chosen penalties")
+    caption = (
+        "Penalties chosen on training data, over all outer folds and targets of the chosen layer; "
+        "heights are relative to each model's most frequent value. Beside each name: shares of "
+        "choices on the lowest and on the highest value of the grid. A large share at the low end "
+        "asks for a wider grid; at the high end it is what targets give that a model does not "
+        "predict."
+    )
+    alt = f"Histograms of penalties for {plural(sum(map(len, models.values())), 'fitted model')}."
+    return finish(canvas, folder, "study__penalties", caption, alt)
+
+
+def _edge_text(fits: Sequence[FitSummary], analysis: str, model: str) -> str:
+    low, high = edge_shares([f for f in fits if (f.analysis, f.model) == (analysis, model)])
+    return f"{100 * low:.0f} / {100 * high:.0f} %" if np.isfinite(low + high) else ""
+
+
+def edge_shares(fits: Sequence[FitSummary]) -> tuple[float, float]:
+    """Shares of penalties on the lowest and highest value of the grid, over several fits."""
+    size = np.array([fit.alphas.size for fit in fits], float)
+    if not size.sum():
+        return float("nan"), float("nan")
+    low, high = ([getattr(fit, name) for fit in fits] for name in ("edge_low", "edge_high"))
+    return float(np.average(low, weights=size)), float(np.average(high, weights=size))
+
+
+def recording_quality(results: Results, folder: Path) -> Figure | Absent:
+    """Draw the quality measures of the recordings: one panel per measure, one dot per run."""
+    import matplotlib.pyplot as plt
+
+    table = results.quality.assign(
+        value=pd.to_numeric(results.quality["value"], errors="coerce")
+    ).dropna(subset=["value"])
+    panels = quality_panels(table)
+    if not panels:
+        return Absent("The preprocessing of this study recorded no quality measures.")
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    canvas, grid = plt.subplots(
+        rows, columns, figsize=(FULL_WIDTH, 0.45 + 2.1 * rows), squeeze=False, layout="constrained"
+    )
+    for axes, (name, part) in zip(grid.flat, panels.items(), strict=False):
+        _one_measure(axes, name, part)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    _heading(canvas, "Quality of the recordings")
+    runs = table.groupby(["dataset", "subject", "run"], dropna=False).ngroups
+    caption = (
+        f"One dot per run ({plural(runs, 'run')} in all), by subject; colours tell subjects apart "
+        "and nothing else. Where a measure was taken before and after cleaning, a line joins the "
+        "two. Line noise: power at the line frequency over that of its neighbourhood, median over "
+        "channels (1: no line). Temporal signal-to-noise: mean over standard deviation, median "
+        "over voxels. Framewise displacement: mean per run."
+    )
+    alt = f"Dot plots of {listed(list(panels))} per run and subject."
+    return finish(canvas, folder, "study__quality", caption, alt)
+
+
+def quality_panels(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Group quality measures into panels; a pair "... before", "... after" shares one.
+
+    Counts, and measures that never differ between runs, are left to the table.
+    """
+    stem = table["measure"].astype(str).str.replace(r"[ _](before|after)$", "", regex=True)
+    when = table["measure"].astype(str).str.extract(r"[ _](before|after)$")[0]
+    panels = {}
+    for name, part in table.assign(stem=stem, when=when).groupby("stem", sort=False):
+        if part["value"].nunique() > 1 and str(part["unit"].iloc[0]) not in _COUNTED:
+            panels[str(name)] = part
+    return panels
+
+
+def _one_measure(axes: Any, name: str, part: pd.DataFrame) -> None:
+    """Draw one measure, by subject."""
+    subjects = sorted(set(part["subject"].astype(str)))
+    paired = part["when"].notna().all() and part["when"].nunique() == 2
+    for place, subject in enumerate(subjects):
+        mine = part[part["subject"].astype(str) == subject]
+        colour = _SUBJECT_TONES[place % len(_SUBJECT_TONES)]
+        if paired:
+            wide = mine.pivot_table(index="run", columns="when", values="value")
+            wide = wide.reindex(columns=["before", "after"])
+            axes.plot([0, 1], wide.to_numpy().T, color=colour, marker="o", ms=3, lw=0.9)
+        else:
+            spread = np.linspace(-0.22, 0.22, len(mine)) if len(mine) > 1 else np.zeros(1)
+            axes.scatter(place + spread, mine["value"], s=12, color=colour, lw=0)
+    if paired:
+        axes.set_xticks([0, 1], ["before", "after"])
+        axes.set_xlim(-0.35, 1.35)
+        if (part["value"] > 0).all() and part["value"].max() > 20 * part["value"].min():
+            axes.set_yscale("log")
+    else:
+        step = max(1, -(-len(subjects) // 8))
+        axes.set_xticks(range(0, len(subjects), step), subjects[::step])
+        axes.set_xlim(-0.6, len(subjects) - 0.4)
+        axes.set_xlabel("Subject", size=8)
+        if part["value"].min() >= 0:
+            axes.set_ylim(bottom=0)
+    unit = str(part["unit"].iloc[0])
+    axes.set_ylabel(unit, size=8)
+    axes.set_title(textwrap.fill(name[:1].upper() + name[1:], 24), size=8.5)

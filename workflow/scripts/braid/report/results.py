@@ -1,0 +1,263 @@
+"""What a report reads: the files of one study, found by the names of the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from braid.common import InputError, read_json, read_table
+from braid.config import models_of
+
+SITES_REQUIRED = (
+    "analysis",
+    "subject",
+    "model",
+    "site",
+    "region",
+    "x",
+    "y",
+    "z",
+    "score",
+    "p",
+    "q",
+    "significant",
+)
+_COMPARISONS_REQUIRED = (
+    "analysis",
+    "subject",
+    "comparison",
+    "a",
+    "b",
+    "site",
+    "score_a",
+    "score_b",
+    "q",
+    "significant",
+)
+_COLUMNS = {
+    "models": ("analysis", "model", "score_mean", "score_low", "score_high"),
+    "regions": (
+        "analysis",
+        "model",
+        "region",
+        "n_subjects",
+        "n_sites",
+        "score_mean",
+        "score_low",
+        "score_high",
+    ),
+    "nulls": (
+        "analysis",
+        "subject",
+        "model",
+        "null",
+        "null_sd",
+        "naive_sd",
+        "n_draws",
+        "distinct",
+        "note",
+    ),
+    "excluded": ("dataset", "subject", "target", "reason", "detail"),
+    "quality": ("dataset", "subject", "run", "measure", "value", "unit"),
+}
+"""Columns of the tables that a report can do without; a table that is absent is empty."""
+
+# what a report never shows, and what makes the files large
+_BULK = ("prediction", "weights", "score_fold")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one study, read once; arrays are opened when a figure needs them.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        Folder of the study's results.
+    config : mapping
+        The study's config.
+    sites, comparisons : pandas.DataFrame
+        As in `workflow/README.md`; `comparisons` may be empty.
+    summaries, regions, nulls : pandas.DataFrame
+        The tables of models, regions and nulls; empty if absent.
+    index : dict of str to pandas.DataFrame
+        One row per recording, by dataset.
+    validation : dict of str to dict
+        The BIDS validator's verdict, by dataset.
+    manifests : dict of (str, str) to dict
+        Feature manifests by analysis and model.
+    excluded, quality : pandas.DataFrame
+        Tables of the preprocessing over all subjects; empty if absent.
+    evaluation : pandas.DataFrame or None
+        Checks against planted truth or known figures, if there are any.
+    versions : dict of str to str
+        Version of each package, as the provenance of tables and arrays records it.
+    """
+
+    root: Path
+    config: Mapping[str, Any]
+    sites: pd.DataFrame
+    comparisons: pd.DataFrame
+    summaries: pd.DataFrame
+    regions: pd.DataFrame
+    nulls: pd.DataFrame
+    index: dict[str, pd.DataFrame]
+    validation: dict[str, dict[str, Any]]
+    manifests: dict[tuple[str, str], dict[str, Any]]
+    excluded: pd.DataFrame
+    quality: pd.DataFrame
+    evaluation: pd.DataFrame | None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def analyses(self) -> list[str]:
+        """Names of the config's analyses, in its order."""
+        return list(self.config["analyses"])
+
+    def analysis(self, name: str) -> Mapping[str, Any]:
+        """Config of one analysis."""
+        return self.config["analyses"][name]
+
+    def dataset_of(self, analysis: str) -> str:
+        """Name of the data set of an analysis."""
+        return str(self.analysis(analysis)["dataset"])
+
+    def kind_of(self, analysis: str) -> str:
+        """Kind of recording of an analysis: `ieeg`, `bold` or `parcels`."""
+        return str(self.config["datasets"][self.dataset_of(analysis)]["kind"])
+
+    def models(self, analysis: str) -> list[str]:
+        """Models of an analysis that have scores, in the order of the config."""
+        present = set(self.sites.loc[self.sites["analysis"] == analysis, "model"])
+        named = models_of(self.analysis(analysis))
+        return [m for m in named if m in present] + sorted(present - set(named))
+
+    def sites_of(self, analysis: str, model: str | None = None) -> pd.DataFrame:
+        """Rows of the table of sites of one analysis, and of one model if it is named."""
+        rows = self.sites[self.sites["analysis"] == analysis]
+        return rows if model is None else rows[rows["model"] == model]
+
+    def subjects(self, analysis: str) -> list[str]:
+        """Subject labels of an analysis that have scores."""
+        return sorted(set(self.sites_of(analysis)["subject"]))
+
+    def fits(self, analysis: str, model: str) -> Iterator[tuple[str, xr.Dataset]]:
+        """Open the fits of one model, subject by subject; those that are absent are left out."""
+        yield from self._arrays(self.root / "fits" / analysis / model)
+
+    @staticmethod
+    def _arrays(folder: Path) -> Iterator[tuple[str, xr.Dataset]]:
+        for path in sorted(folder.glob("sub-*.nc")):
+            yield path.stem.removeprefix("sub-"), _small_parts(path)
+
+
+def read_results(root: Path, config: Mapping[str, Any]) -> Results:
+    """Read the tables of a study.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Folder of the study's results.
+    config : mapping
+        The study's config, validated.
+
+    Raises
+    ------
+    InputError
+        If the config names no analysis, or the table of sites is absent, lacks a column, or holds
+        an analysis that the config does not name.
+    """
+    if not config.get("analyses"):
+        raise InputError(
+            "config: key 'analyses' is missing or empty; a report needs at least one analysis"
+        )
+    sites_path = root / "tables" / "sites.tsv"
+    sites = _with_flags(read_table(sites_path, SITES_REQUIRED))
+    unknown = sorted(set(sites["analysis"]) - set(config["analyses"]))
+    if unknown:
+        raise InputError(
+            f"{sites_path}: analysis '{unknown[0]}' is not in the config; "
+            "remake the tables with this config"
+        )
+    sites["region"] = sites["region"].fillna("n/a")
+    comparisons = _optional(root / "tables" / "comparisons.tsv", _COMPARISONS_REQUIRED)
+    tables = {
+        name: _optional(root / "tables" / f"{name}.tsv", columns)
+        for name, columns in _COLUMNS.items()
+    }
+    evaluation = root / "evaluation.tsv"
+    checks = ("stage", "measure", "value", "threshold", "pass")
+    return Results(
+        root=root,
+        config=config,
+        sites=sites,
+        comparisons=_with_flags(comparisons),
+        summaries=tables["models"],
+        regions=tables["regions"].fillna({"region": "n/a"}),
+        nulls=tables["nulls"],
+        index={path.stem: read_table(path) for path in sorted((root / "index").glob("*.tsv"))},
+        validation={
+            path.stem: read_json(path) for path in sorted((root / "validation").glob("*.json"))
+        },
+        manifests={
+            (path.parent.name, path.stem): read_json(path)
+            for path in sorted((root / "features").glob("*/*.json"))
+        },
+        excluded=tables["excluded"],
+        quality=tables["quality"],
+        evaluation=read_table(evaluation, checks, value=str, threshold=str)
+        if evaluation.exists()
+        else None,
+        versions=_versions(root),
+    )
+
+
+def flags(column: pd.Series) -> pd.Series:
+    """Read a column of truth values as a table may hold it: booleans, 0 and 1, or words.
+
+    Missing values count as false.
+    """
+    text = column.astype(str).str.strip().str.lower()
+    return text.isin(["true", "1", "1.0", "yes", "pass"])
+
+
+def _small_parts(path: Path) -> xr.Dataset:
+    """Read a file without its bulk: predictions and weights are never loaded."""
+    with xr.open_dataset(path, engine="h5netcdf", drop_variables=_BULK) as dataset:
+        return dataset.load()
+
+
+def _with_flags(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.copy()
+    if "significant" in table:
+        table["significant"] = flags(table["significant"]).to_numpy(bool)
+    return table
+
+
+def _optional(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table that may be absent or have no rows."""
+    return read_table(path, required) if path.exists() else pd.DataFrame(columns=list(required))
+
+
+def _versions(root: Path) -> dict[str, str]:
+    """Join the versions that results carry, stage by stage; several of one package are listed."""
+    sidecars = [
+        *(root / "tables").glob("*.json"),
+        *(root / "clean").glob("*/*_quality.json"),
+        *(root / "features").glob("*/*.json"),
+    ]
+    texts = [read_json(path).get("braid_versions") for path in sorted(sidecars)]
+    # all fits of a study are made by the same environment
+    for path in sorted((root / "fits").rglob("*.nc"))[:1]:
+        texts.append(_small_parts(path).attrs.get("braid_versions"))
+    found: dict[str, set[str]] = {}
+    for text in texts:
+        for package, version in json.loads(text or "{}").items():
+            found.setdefault(package, set()).add(str(version))
+    return {package: ", ".join(sorted(found[package])) for package in sorted(found)}

@@ -1,0 +1,39 @@
+"""Find the principal components of encoding weights over the sites of all subjects."""
+
+from braid.common import (
+    job_log,
+    provenance,
+    read_json,
+    read_table,
+    seed_for,
+    write_array,
+    write_table,
+)
+from braid.concepts import (
+    COMPONENTS_COLUMNS,
+    UNITS_COLUMNS,
+    Member,
+    common_layer,
+    extreme_units,
+    spread_of,
+    weight_components,
+)
+from braid.features import FeatureStore, load_features
+
+with job_log(snakemake.log[0]):
+    params, files, output = snakemake.params, snakemake.input, snakemake.output
+    members = [
+        Member(subject, *paths, read_table(sites))
+        for subject, *paths, sites in zip(
+            params.subjects, files.designs, files.responses, files.fits, files.sites, strict=True
+        )
+    ]
+    layer = common_layer(members)
+    features = load_features(read_json(files.manifest), FeatureStore(params.store))[layer]
+    seed = seed_for(params.seed, "components", snakemake.wildcards.component)
+    found = weight_components(members, layer, spread_of(features)[1], params.settings, seed)
+    units = extreme_units(found.arrays["loading"], features, read_table(files.units))
+    origin = provenance(files, params.settings)
+    write_table(output.components, found.table, COMPONENTS_COLUMNS, **origin)
+    write_table(output.units, units, UNITS_COLUMNS, **origin)
+    write_array(output.arrays, found.arrays, **origin)

@@ -1,0 +1,27 @@
+"""Predict one analysis's responses with the models of another, for one network and subject."""
+
+from braid.common import job_log, provenance, read_array, seed_for, write_table
+from braid.transfer import TRANSFER_COLUMNS, transfer_sites
+
+with job_log(snakemake.log[0]):
+    params, names, files = snakemake.params, snakemake.wildcards, snakemake.input
+    table = transfer_sites(
+        files.source_design,
+        files.source_response,
+        read_array(files.source_fit),
+        files.target_design,
+        files.target_response,
+        read_array(files.target_fit),
+        params.analysis,
+        # not the model's name: models share their draws, so that they can be compared
+        seed=seed_for(params.seed, "transfer", names.transfer, names.subject),
+    )
+    counts = table.attrs
+    table = table.assign(transfer=names.transfer, subject=names.subject, model=names.model)
+    write_table(
+        snakemake.output.table,
+        table[list(TRANSFER_COLUMNS)],
+        TRANSFER_COLUMNS,
+        **counts,
+        **provenance(files, params.analysis),
+    )
