@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from scipy.signal import lfilter
+from scipy.stats import norm
 from small_world import WORLD, small_spec
 
 from braid.common import rng
@@ -216,12 +217,31 @@ def test_expected_correlation_is_what_regression_reaches() -> None:
     assert expected_correlation(np.zeros(1), np.ones(1), np.ones(1)) == 0
 
 
-def test_clear_needs_more_in_an_electrode_than_in_a_voxel() -> None:
-    # z(1 - 0.025) + z(0.9) = 3.24 and z(1 - 0.0025) + z(0.9) = 4.09 null standard deviations
-    r = np.array([3.2, 3.3, 4.0, 4.1]) / np.sqrt(0.5) / np.sqrt(400)
-    n = np.full(4, 400.0)
-    np.testing.assert_array_equal(is_clear("bold", r, n), [False, True, True, True])
-    np.testing.assert_array_equal(is_clear("ieeg", r, n), [False, False, False, True])
+def test_clear_is_what_a_fair_network_finds() -> None:
+    # a network that sees a quarter of the variance through as many features as are charged for
+    random, n, snr = rng(9), 700, np.array([0.05, 2.0])
+    found = []
+    for _ in range(20):
+        seen = random.normal(size=(2 * n, 64))
+        signal = seen @ random.normal(size=(64, 1))
+        signal /= signal.std()
+        hidden = random.normal(size=(2 * n, 1))
+        response = np.sqrt(snr) * (0.5 * signal + np.sqrt(0.75) * hidden)
+        response = response + random.normal(size=(2 * n, 2))
+        weights = np.linalg.lstsq(seen[:n], response[:n], rcond=None)[0]
+        prediction = seen[n:] @ weights
+        r = [np.corrcoef(prediction[:, k], response[n:, k])[0, 1] for k in (0, 1)]
+        found.append(np.array(r) * np.sqrt(n) > norm.isf(0.025 / 10))
+    assert np.mean(found, axis=0)[0] < 0.5
+    assert np.mean(found, axis=0)[1] >= 0.9
+    effective = np.full(2, float(n))
+    np.testing.assert_array_equal(is_clear("ieeg", snr, effective), [False, True])
+
+
+def test_clear_needs_more_data_in_bold_than_one_delay_would() -> None:
+    snr, n = np.array([0.5, 0.5, 2.0]), np.array([200.0, 1000.0, 1000.0])
+    np.testing.assert_array_equal(is_clear("bold", snr, n), [False, True, True])
+    assert not is_clear("ieeg", np.zeros(1), np.array([1e6])).any()
 
 
 # --- iEEG

@@ -32,6 +32,6 @@ rule components:
         ),
         store=config["feature_store"],
         seed=config["seed"],
-        code=rooms("features", "encoding", "inference", "concepts"),
+        code=rooms("features", "concepts"),
     script:
         "../scripts/components.py"

@@ -21,15 +21,11 @@ rule probe:
         gpu=GPU,
     params:
         settings=lambda wildcards: study.ordered(probed(wildcards)),
-        entry=lambda wildcards: study.ordered(
-            config["registry"][probed(wildcards)["model"]]
-        ),
-        root=lambda wildcards: root_of(
-            ANALYSES[probed(wildcards)["analysis"]]["dataset"]
-        ),
+        entry=lambda wildcards: study.ordered(config["registry"][probed(wildcards)["model"]]),
+        root=lambda wildcards: root_of(ANALYSES[probed(wildcards)["analysis"]]["dataset"]),
         device=config["device"],
         offline=config["models_offline"],
         seed=config["seed"],
-        code=rooms("stimuli", "models", "features", "inference", "probe"),
+        code=rooms("probe"),
     script:
         "../scripts/probe.py"

@@ -25,6 +25,6 @@ rule transfer:
     params:
         analysis=transfer_slice,
         seed=config["seed"],
-        code=rooms("encoding", "inference", "transfer"),
+        code=rooms("transfer"),
     script:
         "../scripts/transfer.py"
