@@ -17,6 +17,9 @@ include: "workflow/rules/stimuli.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/encoding.smk"
 include: "workflow/rules/inference.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/concepts.smk"
+include: "workflow/rules/probe.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -92,6 +92,9 @@ SECTIONS = {
     "folds": "Folds, `analyses.NAME.folds`",
     "ridge": "Ridge, `analyses.NAME.ridge`",
     "test": "Tests, `analyses.NAME.test`",
+    "transfer": "Transfers, `transfers.NAME`",
+    "component": "Components, `components.NAME`",
+    "probe": "Probes, `probes.NAME`",
     "expectation": "Expectations, `expect.NAME`",
 }
 TABLE = "| key | value | default | meaning |\n|---|---|---|---|"

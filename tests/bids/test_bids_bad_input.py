@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from braid.bids import index_dataset
 from braid.common import InputError
 

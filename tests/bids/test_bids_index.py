@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.bids import INDEX_COLUMNS, entities_of, index_dataset, run_entities, run_label
 from braid.common import read_table, write_table
 
@@ -200,8 +201,9 @@ def test_podcast_skeleton_with_a_recording_reads_a_byte_order_mark(shared_data, 
     import shutil
 
     import mne
-    from braid.bids.files import given
     from pybv import write_brainvision
+
+    from braid.bids.files import given
 
     root = tmp_path / "podcast"
     shutil.copytree(shared_data / "ieeg_podcast_skeleton" / "sub-01", root / "sub-01")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from braid.bids import validate
 from braid.common import InputError
 

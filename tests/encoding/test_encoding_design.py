@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.common import InputError, write_array
 from braid.encoding import read_design
 from braid.encoding.design import check_aligned, delayed, open_response

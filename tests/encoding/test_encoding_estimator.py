@@ -3,11 +3,12 @@ import sys
 
 import numpy as np
 import pytest
-from braid.encoding import RidgeCV
 from sklearn.linear_model import Ridge
 from sklearn.linear_model import RidgeCV as SklearnRidgeCV
 from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from braid.encoding import RidgeCV
 
 
 @parametrize_with_checks([RidgeCV(cv=3)])

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.common import BraidError, InputError, read_array, write_array
 from braid.encoding import fit_encoding, folds_of, read_design, refit_weights
 

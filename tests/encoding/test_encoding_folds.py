@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braid.common import InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.layout import layout_of

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+
 from braid.encoding import fit_encoding
 
 SONG = {1: 0.0609, 2: 0.0714, 3: 0.0996, 4: 0.0893, 5: 0.0600, 6: 0.0979}

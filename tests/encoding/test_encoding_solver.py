@@ -4,6 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
 from braid.common import BraidError, InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import choose, make_grid
@@ -17,10 +22,6 @@ from braid.encoding.solver import (
     prepare,
     score_fixed,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
+
 from braid.inference.decision import (
     bh,
     group_targets,
@@ -8,7 +10,6 @@ from braid.inference.decision import (
     site_maxima,
     studentised,
 )
-from statsmodels.stats.multitest import multipletests
 
 
 def test_p_counts_draws_at_or_above_and_is_never_zero():

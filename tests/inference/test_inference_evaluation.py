@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from braid.common import InputError
 from braid.inference import EVALUATION_COLUMNS, evaluate
 from braid.inference.evaluation import planted_kinds, right_models, upper_bound

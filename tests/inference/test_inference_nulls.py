@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from braid.common import InputError
 from braid.inference.nulls import allowed_shifts, draw_permutations
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
 from braid.common import InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import make_grid
@@ -15,8 +18,6 @@ from braid.inference.permutation import (
     null_problem,
     null_scores,
 )
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 GRID = make_grid([0.1, 1.0, 10.0, 100.0], "trace")
 

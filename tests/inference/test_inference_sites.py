@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.common import InputError, read_array, read_table, write_array, write_table
 from braid.encoding import fit_encoding
 from braid.inference import SITES_COLUMNS

@@ -2,11 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
+from scipy.signal import lfilter
+
 from braid.common import InputError
 from braid.inference import COMPARISONS_COLUMNS, compare_models
 from braid.inference.swap import draw_swaps, swap_blocks
-from scipy import stats
-from scipy.signal import lfilter
 
 PARAMS = {"n": 199, "block": 20, "fdr": 0.05}
 

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
+
 from braid.common import write_table
 from braid.inference import COLUMNS, COMPARISONS_COLUMNS, SITES_COLUMNS, collect_tables
 from braid.inference.tables import (
@@ -13,7 +15,6 @@ from braid.inference.tables import (
     regions_table,
     t_interval,
 )
-from scipy import stats
 
 
 def sites_of(subject, model, scores, significant, region="a", p=0.5):

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.common import InputError, read_array, write_array
 from braid.preprocess import preprocess_ieeg
 
@@ -69,6 +70,7 @@ def test_without_any_step_the_recording_comes_back_in_microvolt(ieeg):
 
 def test_edf_comes_back_in_microvolt_too(tmp_path):
     import mne
+
     from braid.bids import index_dataset
 
     channels = shaft("LA1", "LA2")

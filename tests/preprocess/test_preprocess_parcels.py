@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braid.bids import index_dataset
 from braid.common import InputError
 from braid.preprocess import preprocess_parcels

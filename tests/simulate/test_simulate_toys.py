@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from braid.common import InputError
 from braid.simulate import World, make_world, train_toys
 from braid.simulate.toys_data import Bank, draw_caption, draw_matching, draw_narration, make_bank
@@ -169,8 +170,9 @@ def test_vilt_sees_in_training_what_it_sees_in_use(bank: Bank, trained: Path):
 def test_open_clip_loads_the_folder(bank: Bank, trained: Path):
     torch = pytest.importorskip("torch")
     open_clip = pytest.importorskip("open_clip")
-    from braid.simulate.toys_training import pixels_of
     from PIL import Image
+
+    from braid.simulate.toys_training import pixels_of
 
     where = f"local-dir:{trained / 'toy-clip'}"
     network, _, preprocess = open_clip.create_model_and_transforms(where)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from braid.common import seed_for
 from braid.simulate import World, make_world, render_frame
 

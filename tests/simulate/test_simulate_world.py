@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import ndimage
+
 from braid.common import InputError, read_table
 from braid.simulate import (
     World,
@@ -19,7 +21,6 @@ from braid.simulate import (
     write_transcript,
     write_video,
 )
-from scipy import ndimage
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from braid.common import InputError, read_table, sha256_of, write_table
 from braid.stimuli import EVENT_COLUMNS, UNIT_COLUMNS, events_of, units_of
 

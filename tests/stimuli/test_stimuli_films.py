@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from braid.common import InputError
 from braid.stimuli import iter_frames, open_film
 

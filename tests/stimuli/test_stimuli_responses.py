@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from braid.common import InputError, read_array, write_array
 from braid.stimuli import responses_of
 from braid.stimuli.responses import window_starts

@@ -108,12 +108,16 @@ def registry_slice(wildcards):
     return study.ordered(config["registry"][study.base_of(wildcards.model)])
 
 
-def weight_files(wildcards):
+def files_of_network(name):
     """Files of a network in a folder: a change of theirs re-runs what depends on them."""
-    folder = Path(str(config["registry"][study.base_of(wildcards.model)].get("path", "")))
+    folder = Path(str(config["registry"][name].get("path", "")))
     if not folder.parts or not folder.is_dir():
         return []
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
+
+
+def weight_files(wildcards):
+    return files_of_network(study.base_of(wildcards.model))
 
 
 def compared_fits(wildcards):
@@ -180,6 +184,81 @@ def truth_slice():
         )
         for name, entry in ANALYSES.items()
     }
+
+
+def transferred(stage, side):
+    """Function of the wildcards that gives a file of the source or the target of a transfer."""
+
+    def of_wildcards(wildcards):
+        analysis = config["transfers"][wildcards.transfer][side]
+        pattern = "{results}/{stage}/{analysis}/{model}/sub-{subject}.nc"
+        if stage == "responses":
+            pattern = "{results}/{stage}/{analysis}/sub-{subject}.nc"
+        names = {"results": RESULTS, "stage": stage, "analysis": analysis}
+        return pattern.format(**names, **dict(wildcards.items()))
+
+    return of_wildcards
+
+
+def transfer_slice(wildcards):
+    """Folds, ridge and test of a transfer are those of its source analysis."""
+    entry = ANALYSES[config["transfers"][wildcards.transfer]["source"]]
+    return study.ordered({key: entry[key] for key in ("folds", "ridge", "test")})
+
+
+def transfers_of_all():
+    """A subject takes part in a transfer that took part in both of its analyses."""
+    return [
+        f"{RESULTS}/transfers/{name}/{model}/sub-{subject}.tsv"
+        for name, entry in config["transfers"].items()
+        for model in entry["models"]
+        for subject in subjects_in(entry["source"])
+        if subject in subjects_in(entry["target"])
+    ]
+
+
+def of_component(pattern):
+    """Function of the wildcards that gives the files of all subjects of a component analysis."""
+
+    def of_wildcards(wildcards):
+        entry = config["components"][wildcards.component]
+        names = {"analysis": entry["analysis"], "model": entry["model"]}
+        path = f"{RESULTS}/{pattern}"
+        if "{subject}" not in pattern:
+            return path.format(**names)
+        return [path.format(**names, subject=subject) for subject in subjects_in(entry["analysis"])]
+
+    return of_wildcards
+
+
+def component_slice(wildcards):
+    """Settings of a component analysis, and of its analysis what refitting needs."""
+    entry = config["components"][wildcards.component]
+    analysis = ANALYSES[entry["analysis"]]
+    return study.ordered(
+        {
+            "n": entry["n"],
+            "draws": entry["draws"],
+            **{key: analysis[key] for key in ("folds", "ridge")},
+            "test": {"min_shift": analysis["test"]["min_shift"]},
+        }
+    )
+
+
+def components_of_all():
+    return [f"{RESULTS}/components/{name}/components.tsv" for name in config["components"]]
+
+
+def probed(wildcards):
+    return config["probes"][wildcards.probe]
+
+
+def probed_weights(wildcards):
+    return files_of_network(probed(wildcards)["model"])
+
+
+def probes_of_all():
+    return [f"{RESULTS}/probes/{name}.tsv" for name in config["probes"]]
 
 
 def rooms(*names):

@@ -196,9 +196,41 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
                 _known(
                     member, models_of(analysis), f"{where}: analyses.{name}.compare.{comparison}"
                 )
+    _check_stages(study, registry, where)
     used = {base_of(model) for a in study["analyses"].values() for model in networks_of(a)}
+    used |= {probe["model"] for probe in study["probes"].values()}
     study["registry"] = {name: registry[name] for name in sorted(used)}
     return study
+
+
+def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> None:
+    """Check the names in transfers, components and probes."""
+    analyses = study["analyses"]
+    for name, entry in study["transfers"].items():
+        place = f"{where}: transfers.{name}"
+        for side in ("source", "target"):
+            _known(entry[side], analyses, f"{place}.{side}")
+            for model in entry["models"]:
+                _known(model, models_of(analyses[entry[side]]), f"{place}.models")
+        source, target = analyses[entry["source"]], analyses[entry["target"]]
+        same = sorted(set(source["tasks"]) & set(target["tasks"]))
+        if same and source["dataset"] == target["dataset"]:
+            raise InputError(
+                f"{place}: source and target both use the runs of task {same[0]}; a model would be "
+                "tested on what it was trained on: choose analyses of different tasks"
+            )
+    for name, entry in study["components"].items():
+        place = f"{where}: components.{name}"
+        _known(entry["analysis"], analyses, f"{place}.analysis")
+        _known(entry["model"], networks_of(analyses[entry["analysis"]]), f"{place}.model")
+    for name, entry in study["probes"].items():
+        place = f"{where}: probes.{name}"
+        _known(entry["analysis"], analyses, f"{place}.analysis")
+        _known(entry["model"], registry, f"{place}.model")
+        if registry[entry["model"]]["modality"] != "vision-language":
+            raise InputError(
+                f"{place}.model: {entry['model']} is no vision-language network; pairing needs one"
+            )
 
 
 def _placed(text: str, study: Config, where: str, key: str) -> str:
