@@ -118,7 +118,7 @@ def test_sum_sites_taken_for_combinations_fail(truth):
 def test_stories_drive_nothing_that_needs_pictures(truth):
     planted = planted_kinds(truth.assign(kind_of_recording="bold"), "bold", ["story"])
     assert planted["kind"].value_counts().to_dict() == {"silent": 80, "language": 20}
-    assert planted["clear"].sum() == 20
+    assert planted["clear"].sum() == 10
 
 
 def test_right_models_follow_from_the_names_of_the_comparisons():

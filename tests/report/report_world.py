@@ -13,7 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from braid.common import rng, write_array, write_json, write_table
+from braid.concepts import COMPONENTS_COLUMNS, UNITS_COLUMNS
 from braid.config import models_of
+from braid.probe import PROBES_COLUMNS
+from braid.transfer import TRANSFER_COLUMNS
 
 BINS = np.round(np.arange(-0.5, 1.31, 0.2), 3)
 AFFINE = np.array([[6.0, 0, 0, -42], [0, 6.0, 0, -60], [0, 0, 6.0, -30], [0, 0, 0, 1]])
@@ -129,6 +132,18 @@ CONFIG: dict[str, Any] = {
             "compare": {},
         },
     },
+    "transfers": {  # a report does not ask whether the sites of the two are the same
+        "film_to_voxels": {"source": "ieeg_film", "target": "bold_film",
+                           "models": ["toy-vilt", "toy-vilt_untrained"]},
+    },
+    "components": {
+        "film_dimensions": {"analysis": "bold_film", "model": "toy-clip", "n": 4, "draws": 50},
+        "too_few": {"analysis": "ieeg_film", "model": "toy-bert", "n": 5, "draws": 20},
+    },
+    "probes": {
+        "film_pairing": {"analysis": "ieeg_film", "model": "toy-vilt", "draws": 60,
+                         "min_shift": 25, "units": 150},
+    },
     "expect": {},
 }  # fmt: skip
 
@@ -195,6 +210,7 @@ def make_results(root: Path, config: dict[str, Any], signal: float = 1.0) -> Non
     _table(root, "excluded", pd.DataFrame(excluded, columns=names))
     names = ["dataset", "subject", "run", "measure", "value", "unit"]
     _table(root, "quality", pd.DataFrame(quality, columns=names))
+    make_further(root, config)
     if config.get("simulate"):
         checks = pd.DataFrame(
             [
@@ -207,9 +223,24 @@ def make_results(root: Path, config: dict[str, Any], signal: float = 1.0) -> Non
         write_table(root / "evaluation.tsv", checks, dict.fromkeys(checks, "a column"))
 
 
+def make_further(root: Path, config: dict[str, Any]) -> None:
+    """Write what the rules of the further analyses write."""
+    for name, entry in config.get("transfers", {}).items():
+        dataset = config["datasets"][config["analyses"][entry["target"]]["dataset"]]
+        for model in entry["models"]:
+            for subject in dataset["subjects"]:
+                _transfer(root, name, model, subject, _targets(dataset["kind"], subject))
+    for name, entry in config.get("components", {}).items():
+        _components(root, name, 0 if name == "too_few" else entry["n"])
+    for name, entry in config.get("probes", {}).items():
+        _probe(root, name, entry)
+
+
 def only(config: dict[str, Any], *analyses: str) -> dict[str, Any]:
-    """Copy of a config with some of its analyses, and their data sets."""
+    """Copy of a config with some of its analyses, their data sets, and no further analyses."""
     config = copy.deepcopy(config)
+    for key in ("transfers", "components", "probes"):
+        config.pop(key, None)
     config["analyses"] = {name: config["analyses"][name] for name in analyses}
     used = {entry["dataset"] for entry in config["analyses"].values()}
     config["datasets"] = {name: config["datasets"][name] for name in used}
@@ -356,6 +387,61 @@ def _compare(
             rows.append((analysis, subject, name, a, b, x["site"], x["region"], x["score"],
                          y["score"], difference, p, p * 2, p < 0.05, 200))  # fmt: skip
     return rows
+
+
+def _transfer(root: Path, name: str, model: str, subject: str, targets: pd.DataFrame) -> None:
+    draw = rng(5, name, model, subject)
+    n = len(targets)
+    strength = 0.0 if model.endswith("_untrained") else 0.15
+    within = targets["driven"] * strength + draw.normal(0, 0.03, n)
+    score = 0.6 * within + draw.normal(0, 0.02, n)
+    score.iloc[0] = np.nan  # a site that was not tested
+    hit = (targets["driven"] & score.notna()).to_numpy() & (strength > 0)
+    p = np.where(hit, 1 / 201, 0.5)
+    table = targets.drop(columns="driven").assign(
+        transfer=name, subject=subject, model=model, layer="encoder.layer.3", score=score,
+        score_within=within, null_mean=0.0, null_sd=0.03, p=p, q=p, p_fwe=p, significant=hit,
+        n_draws=200, null="circular_shift",
+    )  # fmt: skip
+    path = root / "transfers" / name / model / f"sub-{subject}.tsv"
+    write_table(path, table[list(TRANSFER_COLUMNS)], TRANSFER_COLUMNS)
+
+
+def _components(root: Path, name: str, n: int) -> None:
+    numbers = np.arange(1, n + 1)
+    table = pd.DataFrame(
+        {"component": numbers, "share": 0.4123 / numbers, "null_mean": 0.2 / numbers,
+         "null_sd": 0.0312, "p": numbers / 51, "loso_share": 0.31 / numbers, "n_sites": 1234,
+         "n_subjects": 2, "n_draws": 50, "layer": "encoder.layer.2"}
+    )  # fmt: skip
+    units = pd.DataFrame(
+        [
+            {"component": number, "end": end, "rank": rank, "unit": f"u{rank}",
+             "stimulus": "stimuli/film.mp4", "time": 10.0 * number + rank,
+             "text": None if rank == 3 else f"a {end} <word> of {number}", "projection": 1.0 / rank}
+            for number in numbers
+            for end in ("top", "bottom")
+            for rank in (1, 2, 3)
+        ],
+        columns=list(UNITS_COLUMNS),
+    )  # fmt: skip
+    folder = root / "components" / name
+    write_table(folder / "components.tsv", table, COMPONENTS_COLUMNS)
+    write_table(folder / "components_units.tsv", units, UNITS_COLUMNS)
+
+
+def _probe(root: Path, name: str, entry: dict[str, Any]) -> None:
+    both = [("trained", 2.345, 1.234, 0.81, 0.73, 1 / 61), ("untrained", 0.5, 0.5, -0.02, 0.5, 0.6)]
+    table = pd.DataFrame(
+        [
+            {"probe": name, "model": entry["model"], "weights": weights, "n_units": entry["units"],
+             "score_true": true, "score_shifted": shifted, "difference": true - shifted,
+             "effect": effect, "share_higher": share, "null_sd": 0.05, "p": p,
+             "n_draws": entry["draws"]}
+            for weights, true, shifted, effect, share, p in both
+        ]
+    )  # fmt: skip
+    write_table(root / "probes" / f"{name}.tsv", table, PROBES_COLUMNS)
 
 
 def _dropped(root: Path, analysis: str, subject: str) -> None:

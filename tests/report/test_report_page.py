@@ -22,6 +22,7 @@ SECTIONS = [
     "scores",
     "maps",
     "comparisons",
+    "further",
     "quality",
     "evaluation",
     "methods",
@@ -106,7 +107,11 @@ def test_figures_are_files_with_stable_names(made: Made) -> None:
     expected = {f"ieeg_film__{what}" for what in (
         "scores", "timecourse", "regions", "layers", "map_scores", "map_best", "comparisons",
         "pvalues")}  # fmt: skip
-    assert expected | {"study__quality", "study__nulls", "study__penalties"} <= stems
+    assert (
+        expected
+        | {"film_to_voxels__transfer", "study__quality", "study__nulls", "study__penalties"}
+        <= stems
+    )
     for path in made.figures.glob("*.png"):
         with Image.open(path) as image:
             assert min(image.size) > 90

@@ -18,14 +18,14 @@ from scipy import stats
 from braid.common import read_array
 from braid.report.figure import _turned_rgba
 from braid.report.figures_maps import _upright, best_models, headline_model
-from braid.report.figures_quality import edge_shares, quality_panels
+from braid.report.figures_quality import edge_shares, quality_canvas, quality_panels
 from braid.report.figures_scores import short_layers, t_interval, with_twins
 from braid.report.fits import FitSummary, grids_of, summarise, summarise_fits
 from braid.report.methods import cited, methods_text, with_links
 from braid.report.page import number
 from braid.report.references import REFERENCES
 from braid.report.results import Results, flags, read_results
-from braid.report.style import listed, make_palette, plural, tint
+from braid.report.style import drawing_style, listed, make_palette, plural, tint
 from braid.report.summary import key_numbers
 
 
@@ -272,3 +272,30 @@ def test_every_reference_has_its_parts() -> None:
         year = reference.short.split()[-1]
         assert f"({year})" in reference.full
         assert not reference.doi or reference.doi.startswith("10.")
+
+
+def test_no_dot_of_a_quality_panel_is_cut_and_no_title_leaves_its_panel() -> None:
+    import matplotlib.pyplot as plt
+
+    measures = ["volumes seen", "largest framewise displacement", "temporal signal-to-noise"]
+    table = pd.DataFrame(
+        [
+            {"dataset": "d", "subject": f"{s:03d}", "run": f"r{run}", "measure": name,
+             "value": 1465.0 + 21 * run, "unit": "mm"}
+            for name in measures
+            for s in range(6)
+            for run in (0, 1)
+        ]
+    )  # fmt: skip
+    panels = quality_panels(table)
+    with drawing_style():
+        canvas = quality_canvas(panels)
+        canvas.draw_without_rendering()
+        for axes, part in zip(canvas.axes, panels.values(), strict=True):
+            low, high = axes.get_ylim()
+            assert low == 0
+            assert high > 1.05 * part["value"].max()
+        boxes = [axes.get_tightbbox() for axes in canvas.axes]
+        plt.close(canvas)
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])

@@ -47,7 +47,8 @@ def evaluate(
       binomial bound of .05 with as many trials as there are sites; models of one site are not
       independent, so pooling does not add trials.
     - clearly driven sites (`clear` in the truth) that are significant for at least one model of
-      the right kind: at least 0.8, over all kinds and within each.
+      the right kind: at least 0.8 over all kinds; within each kind, where there can be few, at
+      least the 5 % binomial bound of 0.8.
     - trained minus untrained score over the driven sites of the role's kinds: mean difference
       above 0 with a one-sided paired t test over sites at p < .05, and the share of sites where
       the trained network is better, above the 95 % binomial bound of one half.
@@ -55,7 +56,7 @@ def evaluate(
       bound of .05. Sum, vision and language sites where it is: at most that bound.
 
     In stories there are no pictures: vision and joint sites count as silent there, and sum
-    sites as language sites.
+    sites as language sites, none of which counts as clear.
 
     Parameters
     ----------
@@ -106,13 +107,21 @@ def planted_kinds(truth: pd.DataFrame, recording: str, tasks: Sequence[str]) -> 
         silenced = planted["kind"].isin(_NEEDS_PICTURES)
         planted.loc[silenced, "clear"] = False
         planted.loc[silenced, "kind"] = "silent"
-        planted.loc[planted["kind"] == "sum", "kind"] = "language"
+        # half of what drives them is absent, and `clear` was stated for the whole
+        sums = planted["kind"] == "sum"
+        planted.loc[sums, "clear"] = False
+        planted.loc[sums, "kind"] = "language"
     return planted[["subject", "site", "kind", "clear"]]
 
 
 def upper_bound(n: int, rate: float = NOMINAL) -> float:
     """Largest share of n that a rate gives with 95 % probability."""
     return float(stats.binom.ppf(0.95, n, rate)) / n
+
+
+def lower_bound(n: int, rate: float) -> float:
+    """Smallest share of n that a rate gives with 95 % probability."""
+    return float(stats.binom.ppf(0.05, n, rate)) / n
 
 
 def silent_checks(
@@ -170,8 +179,9 @@ def found_checks(
     ]
     for kind, values in found.items():
         measure = f"share of {len(values)} clearly driven {kind} sites found"
-        share = values.mean()
-        rows.append(_row(stage, measure, share, f">= {FOUND}", share >= FOUND))
+        share, bound = values.mean(), lower_bound(len(values), FOUND)
+        threshold = f">= {bound:.4f} (5 % binomial bound of {FOUND})"
+        rows.append(_row(stage, measure, share, threshold, share >= bound))
     return rows
 
 

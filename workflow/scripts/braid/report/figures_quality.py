@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from braid.report.figures_scores import NOUN, with_twins
 from braid.report.fits import FitSummary
 from braid.report.results import Results
 from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, is_untrained, listed, plural
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 # units of measures that are plain counts
 _COUNTED = ("volumes", "channels", "voxels", "parcels", "columns")
@@ -291,24 +294,13 @@ def edge_shares(fits: Sequence[FitSummary]) -> tuple[float, float]:
 
 def recording_quality(results: Results, folder: Path) -> Figure | Absent:
     """Draw the quality measures of the recordings: one panel per measure, one dot per run."""
-    import matplotlib.pyplot as plt
-
     table = results.quality.assign(
         value=pd.to_numeric(results.quality["value"], errors="coerce")
     ).dropna(subset=["value"])
     panels = quality_panels(table)
     if not panels:
         return Absent("The preprocessing of this study recorded no quality measures.")
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    canvas, grid = plt.subplots(
-        rows, columns, figsize=(FULL_WIDTH, 0.45 + 2.1 * rows), squeeze=False, layout="constrained"
-    )
-    for axes, (name, part) in zip(grid.flat, panels.items(), strict=False):
-        _one_measure(axes, name, part)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    _heading(canvas, "Quality of the recordings")
+    canvas = quality_canvas(panels)
     runs = table.groupby(["dataset", "subject", "run"], dropna=False).ngroups
     caption = (
         f"One dot per run ({plural(runs, 'run')} in all), by subject; colours tell subjects apart "
@@ -319,6 +311,25 @@ def recording_quality(results: Results, folder: Path) -> Figure | Absent:
     )
     alt = f"Dot plots of {listed(list(panels))} per run and subject."
     return finish(canvas, folder, "study__quality", caption, alt)
+
+
+def quality_canvas(panels: Mapping[str, pd.DataFrame]) -> Canvas:
+    """Draw the panels that `quality_panels` gives, three to a row."""
+    import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    canvas, grid = plt.subplots(
+        rows, columns, figsize=(FULL_WIDTH, 0.45 + 2.1 * rows), squeeze=False,
+        layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.07),
+    )  # fmt: skip
+    for axes, (name, part) in zip(grid.flat, panels.items(), strict=False):
+        _one_measure(axes, name, part)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    _heading(canvas, "Quality of the recordings")
+    return canvas
 
 
 def quality_panels(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -360,7 +371,9 @@ def _one_measure(axes: Any, name: str, part: pd.DataFrame) -> None:
         axes.set_xlim(-0.6, len(subjects) - 0.4)
         axes.set_xlabel("Subject", size=8)
         if part["value"].min() >= 0:
-            axes.set_ylim(bottom=0)
+            # of values that hardly differ, the margin of their range would be nothing
+            axes.set_ylim(0, 1.08 * part["value"].max())
     unit = str(part["unit"].iloc[0])
     axes.set_ylabel(unit, size=8)
-    axes.set_title(textwrap.fill(name[:1].upper() + name[1:], 24), size=8.5)
+    title = textwrap.fill(name[:1].upper() + name[1:], 24, break_on_hyphens=False)
+    axes.set_title(title, size=8.5)

@@ -55,6 +55,9 @@ def methods_text(results: Results, fits: Sequence[FitSummary]) -> list[Paragraph
             [_samples(entry, kind), _encoding(entry, here), _testing(entry, kind), _compare(entry)]
         )
         paragraphs.append(Paragraph(f"Analysis {name}", text.strip()))
+    said = " ".join([*_transfers(results), *_components(results), *_probes(results)])
+    if said:
+        paragraphs.append(Paragraph("Further analyses", said))
     if results.evaluation is not None:
         paragraphs.append(Paragraph("Checks", _checks(config)))
     paragraphs.append(Paragraph("Software and reproducibility", _software(results)))
@@ -347,18 +350,8 @@ def _testing(entry: Mapping[str, Any], kind: str) -> str:
     """Describe the test of one analysis."""
     test = entry.get("test", {})
     nulls = list(test.get("nulls", ["circular_shift"]))
-    meaning = {
-        "circular_shift": "circular shifts of the responses within runs by at least "
-        f"{test.get('min_shift', 20):g} s (and never less than the delays' span plus ten samples)",
-        "block": f"permutations of blocks of {test.get('block', 20):g} s within runs",
-        "shuffle": "permutations of single samples, which ignore autocorrelation and are shown for "
-        "comparison only",
-    }
-    alpha = (
-        "with the penalties of the observed fit"
-        if test.get("alpha", "fixed") == "fixed"
-        else "with penalties chosen anew"
-    )
+    meaning = _null_meanings(test)
+    alpha = _penalties_of_draws(test)
     statistic = (
         "the largest score, studentised by its null, over the windows of an electrode"
         if kind == "ieeg"
@@ -374,6 +367,93 @@ def _testing(entry: Mapping[str, Any], kind: str) -> str:
     if nulls[1:]:
         text += f" Reported beside it: {listed([meaning[null] for null in nulls[1:]])}."
     return text
+
+
+def _null_meanings(test: Mapping[str, Any]) -> dict[str, str]:
+    """Say what each kind of null does to the responses."""
+    return {
+        "circular_shift": "circular shifts of the responses within runs by at least "
+        f"{test.get('min_shift', 20):g} s (and never less than the delays' span plus ten samples)",
+        "block": f"permutations of blocks of {test.get('block', 20):g} s within runs",
+        "shuffle": "permutations of single samples, which ignore autocorrelation and are shown for "
+        "comparison only",
+    }
+
+
+def _penalties_of_draws(test: Mapping[str, Any]) -> str:
+    if test.get("alpha", "fixed") == "fixed":
+        return "with the penalties of the observed fit"
+    return "with penalties chosen anew"
+
+
+def _transfers(results: Results) -> list[str]:
+    """Describe the transfers, a sentence or two each, and first what they have in common."""
+    entries = results.further("transfers")
+    if not entries:
+        return []
+    said = [
+        "Transfers test models of one analysis on the responses of another. The model is trained "
+        "on all samples of the first (the source), in the layer chosen there and with penalties "
+        "chosen on its folds; it predicts the second (the target) at the sites that both have. The "
+        "score is the Pearson correlation per run of the target, averaged over runs. Under the "
+        "null the source's responses are moved and the model is trained again; p and the false "
+        "discovery rate are as above."
+    ]
+    for name, entry in entries.items():
+        test = results.analysis(entry["source"]).get("test", {})
+        null = next(iter(test.get("nulls") or ["circular_shift"]))
+        said.append(
+            f"Transfer {name}: {listed(list(entry['models']))} from {entry['source']} to "
+            f"{entry['target']}, with {test.get('n', 1000)} draws of {_null_meanings(test)[null]} "
+            f"{_penalties_of_draws(test)}, at a false discovery rate of {test.get('fdr', 0.05):g}."
+        )
+    return said
+
+
+def _components(results: Results) -> list[str]:
+    """Describe the principal components of encoding weights."""
+    entries = results.further("components")
+    if not entries:
+        return []
+    said = [
+        "Components are principal components of encoding weights [@huth]. Models were fitted on "
+        "all samples, in the layer with the highest mean inner-fold score over subjects; the "
+        "weights of each significant site were averaged over delays, expressed per standard "
+        "deviation of a feature over the units, scaled to length 1 and multiplied by the site's "
+        "held-out r; the sites of all subjects were stacked and centred. Under the null the same "
+        "sites are fitted, with the same penalties, to circularly shifted responses; the "
+        "statistic is a component's share of the variance that the components before it leave. "
+        "The left-out share is that of a subject's variance which the matching component of the "
+        "other subjects explains."
+    ]
+    for name, entry in entries.items():
+        test = results.analysis(entry["analysis"]).get("test", {})
+        said.append(
+            f"Components {name}: {plural(int(entry.get('n', 5)), 'component')} of {entry['model']} "
+            f"in {entry['analysis']}, {plural(int(entry.get('draws', 50)), 'draw')} of shifts by "
+            f"at least {test.get('min_shift', 20):g} s."
+        )
+    return said
+
+
+def _probes(results: Results) -> list[str]:
+    """Describe the probes of pairing."""
+    entries = results.further("probes")
+    if not entries:
+        return []
+    said = [
+        "Probes compare the matching score that a vision-language network gives to texts with "
+        "their own frames with its score for the same texts and frames, circularly shifted "
+        "against each other in time within each film; p = (k + 1) / (n + 1) over the shifts "
+        "[@pvalues]. The network's untrained twin is probed with the same pairs."
+    ]
+    for name, entry in entries.items():
+        said.append(
+            f"Probe {name}: {entry['model']} on up to {entry.get('units', 300):,} units of "
+            f"{entry['analysis']}, {plural(int(entry.get('draws', 200)), 'shift')} of at least "
+            f"{entry.get('min_shift', 30):g} s."
+        )
+    return said
 
 
 def _compare(entry: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from braid.common import progress, write_text
 from braid.config import base_of
 from braid.report.figure import Absent, Figure
+from braid.report.figures_further import transfer_scatter
 from braid.report.figures_maps import map_best, map_scores
 from braid.report.figures_quality import (
     comparison_scatter,
@@ -25,6 +26,7 @@ from braid.report.figures_quality import (
 )
 from braid.report.figures_scores import NOUN, by_layer, by_region, distributions, timecourse
 from braid.report.fits import FitSummary, dropped_events, summarise_fits
+from braid.report.further import further_view
 from braid.report.methods import cited, methods_text, with_links
 from braid.report.results import Results, flags, read_results
 from braid.report.style import drawing_style, is_untrained, make_palette
@@ -56,7 +58,7 @@ def draw_all(
     Returns
     -------
     dict
-        (analysis or `study`, figure) to the figure, or the reason why there is none.
+        (analysis, transfer or `study`, figure) to the figure, or the reason why there is none.
     """
     palette = make_palette(m for a in results.analyses for m in results.models(a))
     jobs: list[tuple[str, str, Any]] = []
@@ -76,6 +78,10 @@ def draw_all(
             jobs.append(
                 (name, "timecourse", lambda a=name: timecourse(results, a, fits, palette, folder))
             )
+    jobs += [
+        (name, "transfer", lambda t=name: transfer_scatter(results, t, palette, folder))
+        for name in results.further("transfers")
+    ]
     jobs += [
         ("study", "quality", lambda: recording_quality(results, folder)),
         ("study", "nulls", lambda: null_figure(results, palette, folder)),
@@ -115,6 +121,7 @@ def render(
         analyses=[analysis_view(results, name, fits) for name in results.analyses],
         drawn=drawn,
         hues={m: palette.colour(m) for a in results.analyses for m in results.models(a)},
+        further=further_view(results),
         nulls=null_rows(results.nulls),
         null_notes=null_notes(results.nulls),
         quality=quality_rows(results.quality),

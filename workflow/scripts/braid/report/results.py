@@ -68,6 +68,32 @@ _COLUMNS = {
 }
 """Columns of the tables that a report can do without; a table that is absent is empty."""
 
+_TRANSFER = ("subject", "site", "score", "score_within", "significant")
+_COMPONENT = (
+    "component",
+    "share",
+    "null_mean",
+    "null_sd",
+    "p",
+    "loso_share",
+    "n_sites",
+    "n_subjects",
+    "n_draws",
+    "layer",
+)
+_UNIT = ("component", "end", "rank", "stimulus", "time", "text")
+_PROBE = (
+    "model",
+    "weights",
+    "n_units",
+    "score_true",
+    "score_shifted",
+    "effect",
+    "share_higher",
+    "p",
+    "n_draws",
+)
+
 # what a report never shows, and what makes the files large
 _BULK = ("prediction", "weights", "score_fold")
 
@@ -94,6 +120,13 @@ class Results:
         Feature manifests by analysis and model.
     excluded, quality : pandas.DataFrame
         Tables of the preprocessing over all subjects; empty if absent.
+    transfers : pandas.DataFrame
+        Sites of all transfers of the config, with `transfer` and `model`; empty if there are none.
+    components, component_units : dict of str to pandas.DataFrame
+        Principal components and the units at their ends, by name in the config; one that is
+        absent has no entry.
+    probes : dict of str to pandas.DataFrame
+        By name in the config; one that is absent has no entry.
     evaluation : pandas.DataFrame or None
         Checks against planted truth or known figures, if there are any.
     versions : dict of str to str
@@ -112,8 +145,16 @@ class Results:
     manifests: dict[tuple[str, str], dict[str, Any]]
     excluded: pd.DataFrame
     quality: pd.DataFrame
+    transfers: pd.DataFrame
+    components: dict[str, pd.DataFrame]
+    component_units: dict[str, pd.DataFrame]
+    probes: dict[str, pd.DataFrame]
     evaluation: pd.DataFrame | None
     versions: dict[str, str] = field(default_factory=dict)
+
+    def further(self, key: str) -> Mapping[str, Mapping[str, Any]]:
+        """Entries of the config under `transfers`, `components` or `probes`, which may be empty."""
+        return self.config.get(key) or {}
 
     @property
     def analyses(self) -> list[str]:
@@ -211,6 +252,12 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         },
         excluded=tables["excluded"],
         quality=tables["quality"],
+        transfers=_transfers(root, config),
+        components=_named(root, config, "components", "{}/components.tsv", _COMPONENT),
+        component_units=_named(
+            root, config, "components", "{}/components_units.tsv", _UNIT, text=str, stimulus=str
+        ),
+        probes=_named(root, config, "probes", "{}.tsv", _PROBE),
         evaluation=read_table(evaluation, checks, value=str, threshold=str)
         if evaluation.exists()
         else None,
@@ -243,6 +290,37 @@ def _with_flags(table: pd.DataFrame) -> pd.DataFrame:
 def _optional(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     """Read a table that may be absent or have no rows."""
     return read_table(path, required) if path.exists() else pd.DataFrame(columns=list(required))
+
+
+def _transfers(root: Path, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Join the tables of all transfers that the config names."""
+    tables = [
+        read_table(path, _TRANSFER).assign(transfer=name, model=model)
+        for name, entry in (config.get("transfers") or {}).items()
+        for model in entry["models"]
+        for path in sorted((root / "transfers" / name / model).glob("sub-*.tsv"))
+    ]
+    if not tables:
+        return pd.DataFrame(columns=["transfer", "model", *_TRANSFER])
+    return _with_flags(pd.concat(tables, ignore_index=True))
+
+
+def _named(
+    root: Path,
+    config: Mapping[str, Any],
+    key: str,
+    pattern: str,
+    required: tuple[str, ...],
+    **dtypes: Any,
+) -> dict[str, pd.DataFrame]:
+    """Read one table for each entry of the config under a key; those that are absent are left out.
+
+    `pattern` gives the path below the folder of that name.
+    """
+    paths = {name: root / key / pattern.format(name) for name in config.get(key) or {}}
+    return {
+        name: read_table(path, required, **dtypes) for name, path in paths.items() if path.exists()
+    }
 
 
 def _versions(root: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from braid.report.figures_scores import NOUN
 from braid.report.fits import FitSummary
+from braid.report.further import component_rows, probe_rows, transfer_rows
 from braid.report.results import Results, flags
 from braid.report.style import is_untrained, listed, plural
 
@@ -186,6 +187,9 @@ def key_numbers(results: Results, fits: Sequence[FitSummary]) -> dict[str, Any]:
             }
             for name in results.analyses
         },
+        "transfers": transfer_rows(results),
+        "components": {name: component_rows(table) for name, table in results.components.items()},
+        "probes": probe_rows(results),
         "evaluation": None
         if evaluation is None
         else [

@@ -1,0 +1,234 @@
+"""Further analyses: what the page says of transfers, components and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braid.report.results import Results
+from braid.report.style import listed, plural
+
+MOST_COMPONENTS = 3
+"""Components whose units the page lists; those of the others are in the table."""
+
+MOST_TEXT = 80
+"""Characters of a unit's text that the page shows; of a longer one it shows the end."""
+
+KEYS = ("transfers", "components", "probes")
+"""Keys of the config that name further analyses."""
+
+
+def further_view(results: Results) -> dict[str, Any] | None:
+    """Tables of the further analyses of a study; None if its config names none.
+
+    Returns
+    -------
+    dict or None
+        Keys `transfers` (with `names`, `rows`, `missing`, and `electrodes`: whether any target is
+        a recording of electrodes), `components` (one entry per name) and
+        `probes` (with `names`, `rows`, `missing`).
+    """
+    if not any(results.further(key) for key in KEYS):
+        return None
+    return {
+        "transfers": {
+            "names": list(results.further("transfers")),
+            "rows": transfer_rows(results),
+            "missing": missing_transfers(results),
+            "electrodes": any(
+                results.kind_of(entry["target"]) == "ieeg"
+                for entry in results.further("transfers").values()
+            ),
+        },
+        "components": [component_view(results, name) for name in results.further("components")],
+        "probes": {
+            "names": list(results.further("probes")),
+            "rows": probe_rows(results),
+            "missing": [
+                f"There is no result of the probe {name}."
+                for name in results.further("probes")
+                if name not in results.probes
+            ],
+        },
+    }
+
+
+def transfer_rows(results: Results) -> list[dict[str, Any]]:
+    """Summarise each transfer by model, in the order of the config.
+
+    Returns
+    -------
+    list of dict
+        Keys `transfer`, `model`, `subjects`, `sites` (matched), `significant`, `share`, `score`
+        and `score_within`. The last two are means over subjects of the mean over the sites that
+        have both scores; NaN if none has.
+    """
+    rows = []
+    for name, entry in results.further("transfers").items():
+        for model in entry["models"]:
+            part = sites_of_transfer(results, name, model)
+            if part.empty:
+                continue
+            means = _with_both(part).groupby("subject")[["score", "score_within"]].mean().mean()
+            rows.append(
+                {
+                    "transfer": name,
+                    "model": model,
+                    "subjects": int(part["subject"].nunique()),
+                    "sites": len(part),
+                    "significant": int(part["significant"].sum()),
+                    "share": float(part["significant"].mean()),
+                    "score": float(means["score"]),
+                    "score_within": float(means["score_within"]),
+                }
+            )
+    return rows
+
+
+def sites_of_transfer(results: Results, name: str, model: str) -> pd.DataFrame:
+    """Rows of one transfer and model."""
+    table = results.transfers
+    return table[(table["transfer"] == name) & (table["model"] == model)]
+
+
+def points_of_transfer(results: Results, name: str, model: str) -> pd.DataFrame:
+    """Rows of one transfer and model that have both scores."""
+    return _with_both(sites_of_transfer(results, name, model))
+
+
+def missing_transfers(results: Results) -> list[str]:
+    """Name the results of transfers that are not there, a sentence per transfer and model.
+
+    A subject is expected where both analyses have scores for it.
+    """
+    said = []
+    for name, entry in results.further("transfers").items():
+        expected = set(results.subjects(entry["source"])) & set(results.subjects(entry["target"]))
+        for model in entry["models"]:
+            found = set(sites_of_transfer(results, name, model)["subject"])
+            absent = sorted(expected - found)
+            if not found:
+                said.append(f"There is no result of the transfer {name} with {model}.")
+            elif absent:
+                who = f"{'subject' if len(absent) == 1 else 'subjects'} {listed(absent)}"
+                said.append(f"The transfer {name} with {model} has no result of {who}.")
+    return said
+
+
+def component_view(results: Results, name: str) -> dict[str, Any]:
+    """Tables of one component analysis.
+
+    Returns
+    -------
+    dict
+        Keys `name`, `analysis`, `model`; `reason` (a sentence if there is nothing to show, else
+        None); `about` (layer, sites and subjects in words), `rows`, `n_draws` and `ends` (of the
+        first components: lists of units at the `top` and the `bottom`).
+    """
+    entry = results.further("components")[name]
+    view: dict[str, Any] = {
+        "name": name,
+        "analysis": entry["analysis"],
+        "model": entry["model"],
+        "reason": None,
+        "about": "",
+        "rows": [],
+        "ends": [],
+        "missing": None,
+    }
+    table = results.components.get(name)
+    if table is None:
+        return view | {"reason": f"There is no result of the components {name}."}
+    if table.empty:
+        return view | {
+            "reason": f"{entry['model']} predicts fewer than two significant sites of "
+            f"{entry['analysis']} in the layer that suits all subjects, so there are no components."
+        }
+    first = table.iloc[0]
+    units = results.component_units.get(name)
+    return view | {
+        "about": f"layer {first['layer']}; {plural(int(first['n_sites']), 'site')} of "
+        f"{plural(int(first['n_subjects']), 'subject')}; {plural(int(first['n_draws']), 'draw')}",
+        "rows": component_rows(table),
+        "ends": [] if units is None else unit_ends(units),
+        "missing": f"There is no table of the units at the ends of the components {name}."
+        if units is None
+        else None,
+    }
+
+
+def component_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """List the components; shares are of 1."""
+    return [
+        {
+            "component": int(row["component"]),
+            **{
+                key: float(row[key]) for key in ("share", "null_mean", "null_sd", "p", "loso_share")
+            },
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def unit_ends(units: pd.DataFrame) -> list[dict[str, Any]]:
+    """List the units at both ends of the first components, the most extreme one first."""
+    several = units["stimulus"].nunique() > 1
+    rows = []
+    for number, part in units.groupby("component", sort=True):
+        ordered = part.sort_values("rank", kind="stable").to_dict("records")
+        rows.append(
+            {
+                "component": int(str(number)),
+                **{
+                    end: [unit_text(unit, several) for unit in ordered if unit["end"] == end]
+                    for end in ("top", "bottom")
+                },
+            }
+        )
+    return rows[:MOST_COMPONENTS]
+
+
+def unit_text(unit: Mapping[Any, Any], several: bool) -> str:
+    """Write a unit as its text and its time, with its stimulus if there are several."""
+    text = "" if pd.isna(unit["text"]) else str(unit["text"]).strip()
+    if len(text) > MOST_TEXT:
+        text = "…" + text[-MOST_TEXT:].lstrip()
+    place = [] if pd.isna(unit["time"]) else [f"{float(unit['time']):.1f} s"]
+    if several and not pd.isna(unit["stimulus"]):
+        place.insert(0, PurePosixPath(str(unit["stimulus"])).stem)
+    where = ", ".join(place)
+    if text and where:
+        return f"{text} ({where})"
+    return text or where or "n/a"
+
+
+def probe_rows(results: Results) -> list[dict[str, Any]]:
+    """List the networks that were probed, trained and untrained, in the order of the config."""
+    rows = []
+    for name, table in results.probes.items():
+        for row in table.to_dict("records"):
+            rows.append(
+                {
+                    "probe": name,
+                    "model": str(row["model"]),
+                    "weights": str(row["weights"]),
+                    "units": int(row["n_units"]),
+                    **{
+                        key: float(row[key])
+                        for key in ("score_true", "score_shifted", "effect", "share_higher", "p")
+                    },
+                    "draws": int(row["n_draws"]),
+                }
+            )
+    return rows
+
+
+def _with_both(sites: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose score and score within the target are both finite."""
+    values = sites[["score", "score_within"]].apply(pd.to_numeric, errors="coerce")
+    finite = np.isfinite(values.to_numpy(float)).all(axis=1)
+    return sites.assign(**{str(key): values[key] for key in values})[finite]
