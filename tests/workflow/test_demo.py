@@ -24,7 +24,7 @@ def demo(snakemake, tmp_path_factory):
     return results
 
 
-# what a study must find; the other rows of the evaluation are there to be read (README, "What the demo finds")
+# what a study must find; the README says which other rows do not pass, and why
 REQUIRED = (
     r"share of \d+ silent sites called significant",
     r"share of \d+ clearly driven sites found",
