@@ -86,7 +86,7 @@ def test_editing_one_network_re_runs_only_what_depends_on_it(demo, snakemake, tm
     done = snakemake("--dry-run", "--cores", "all", *settings)
     counts = {
         line.split()[0]: int(line.split()[1])
-        for line in done.stdout.split("Job stats:")[1].splitlines()
+        for line in done.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()
         if len(line.split()) == 2 and line.split()[1].isdigit()
     }
     # the network and its twin, in the two analyses and three subjects that use it
