@@ -77,7 +77,10 @@ def test_a_misspelt_value_is_named(demo):
         (lambda d: d["analyses"]["ieeg_film"].update(dataset="cinema"), "did you mean 'cinema_"),
         (lambda d: d["analyses"]["ieeg_film"].update(tasks=["flim"]), "did you mean 'film'"),
         (lambda d: d["analyses"]["ieeg_film"]["models"].append("toy-vitt"), "'toy-vit'"),
-        (lambda d: d["analyses"]["bold_film"]["compare"].update(x=["toy-vit", "konkat"]), "concat"),
+        (
+            lambda d: d["analyses"]["bold_film"]["compare"].update(x=["toy-vit", "togehter"]),
+            "together",
+        ),
         (lambda d: d["datasets"]["cinema_bold"].update(root="{data_root}/x"), "data_root"),
     ],
 )
@@ -149,3 +152,16 @@ def test_defaults_of_the_schema_are_those_of_the_library():
         properties = definitions[f"preprocess_{kind}"]["properties"]
         schema = {name: part["default"] for name, part in properties.items()}
         assert schema == getattr(defaults, kind.upper())
+
+
+def test_a_network_may_stand_in_a_combination_alone(demo):
+    entry = study.prepare(demo, SCHEMAS)["analyses"]["bold_film"]
+    assert "toy-vilt-words" in study.networks_of(entry)
+    assert "toy-vilt-words" not in study.models_of(entry)
+    assert len(set(study.networks_of(entry))) == len(study.networks_of(entry))
+
+
+def test_an_unknown_member_of_a_combination_is_named(demo):
+    demo["analyses"]["bold_film"]["combinations"]["apart"] = ["toy-vit", "toy-bret"]
+    with pytest.raises(InputError, match=r"combinations\.apart.*'toy-bret'.*mean 'toy-bert'"):
+        study.prepare(demo, SCHEMAS)

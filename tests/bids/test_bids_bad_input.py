@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braid.bids import index_dataset
+from braid.bids import index_dataset, read_events
 from braid.common import InputError
 
 FILM = "sub-01_task-film_run-01"
@@ -115,6 +115,18 @@ def test_onset_that_is_no_number(bold_root, events_writer):
     assert "row 2: onset 'soon' is not a number" in message(bold_root, tasks=["film"])
 
 
+def test_a_quotation_mark_that_swallows_rows(bold_root):
+    path = bold_root / "sub-01" / "func" / f"{FILM}_events.tsv"
+    lines = ["onset\tduration\ttext", "1\t1\tyes", '2\t1\t"hello', "3\t1\tthere", '4\t1\t"bye"']
+    path.write_text("\n".join(lines) + "\n")
+    text = message(bold_root, tasks=["film"])
+    assert f"{FILM}_events.tsv: row 2: text begins with a quotation mark" in text
+    # as the standard has it: quoted, and doubled within
+    lines[2] = '2\t1\t"""hello"'
+    path.write_text("\n".join(lines) + "\n")
+    assert list(read_events(path)["text"]) == ["yes", '"hello', "there", "bye"]
+
+
 @pytest.mark.parametrize(("zoom", "unit", "shown"), [(2.5, "sec", "2.5"), (2500, "msec", "2.5")])
 def test_repetition_time_that_contradicts_the_header(bold_root, zoom, unit, shown):
     import nibabel as nib
@@ -141,6 +153,9 @@ def test_image_that_is_not_a_run(bold_root):
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 3), np.float32), np.eye(4)), path)
     assert "must be 4-D" in message(bold_root, tasks=["film"])
     path.write_bytes(b"this is not gzip" * 100)
+    assert "not a readable NIfTI image" in message(bold_root, tasks=["film"])
+    whole = (bold_root / "sub-02" / "func" / "sub-02_task-story_bold.nii.gz").read_bytes()
+    path.write_bytes(whole[:120])
     assert "not a readable NIfTI image" in message(bold_root, tasks=["film"])
 
 
@@ -199,5 +214,14 @@ def test_parcels_that_are_absent(tmp_path):
     text = message(tmp_path, tasks=["story"], **spec)
     assert "recording absent" in text and "tasks there are: film" in text
     assert "RepetitionTime" in message(tmp_path, tasks=["film"], **spec)
+    sidecar = folder / "sub-01_task-film_timeseries.json"
+    sidecar.write_text('{"RepetitionTime": "1.0"}')
+    text = message(tmp_path, tasks=["film"], repetition_time=1.0, **spec)
+    assert "RepetitionTime as a number of seconds" in text
+    sidecar.unlink()
+    (folder / "sub-01_task-film_timeseries.npy").write_bytes(b"")
+    assert "not a plain NumPy array" in message(
+        tmp_path, tasks=["film"], repetition_time=1.0, **spec
+    )
     np.save(folder / "sub-01_task-film_timeseries.npy", np.zeros((5, 3, 2)))
     assert "volumes x parcels" in message(tmp_path, tasks=["film"], repetition_time=1.0, **spec)

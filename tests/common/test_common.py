@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import xarray as xr
 from braid.common import (
     ArrayFiles,
     InputError,
+    atomic_folder,
     atomic_path,
     progress,
     provenance,
@@ -166,3 +168,61 @@ def test_array_files_are_read_one_at_a_time(tmp_path):
     assert list(files) == ["a", "b"]
     assert files["b"].attrs["name"] == "b"
     assert list(files["a"]) == ["score"]
+
+
+def test_a_temporary_file_keeps_all_suffixes(tmp_path):
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
+    with atomic_path(tmp_path / "sub-01_bold.nii.gz") as temporary:
+        nib.save(image, temporary)
+    assert nib.load(tmp_path / "sub-01_bold.nii.gz").shape == (2, 2, 2)
+    assert (tmp_path / "sub-01_bold.nii.gz").read_bytes()[:2] == b"\x1f\x8b"
+
+
+def test_a_table_never_stands_without_its_description(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("braid.common.io.write_json", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_table(tmp_path / "t.tsv", pd.DataFrame({"a": [1]}), {"a": "A number"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_folder_leaves_the_old_one(tmp_path):
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "deep" / "root") as fresh:
+            assert not list(fresh.iterdir())
+            (fresh / "a.txt").write_text(content)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "deep" / "root") as fresh:
+        (fresh / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["root"]
+    assert (tmp_path / "deep" / "root" / "a.txt").read_text() == "new"
+
+
+def test_a_damaged_array_is_named(tmp_path):
+    write_array(tmp_path / "a.nc", xr.Dataset({"x": ("t", np.zeros(5000))}))
+    content = (tmp_path / "a.nc").read_bytes()
+    (tmp_path / "a.nc").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"a\.nc: cannot be read as netCDF4"):
+        read_array(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"a\.nc: cannot be read as netCDF4"):
+        ArrayFiles({"a": tmp_path / "a.nc"})["a"]
+    with pytest.raises(InputError, match=r"b\.nc: no such file"):
+        ArrayFiles({"b": tmp_path / "b.nc"})["b"]
+
+
+def test_inputs_of_one_name_are_told_apart_wherever_the_study_lies(tmp_path):
+    noted = []
+    for study in ("here", "elsewhere"):
+        paths = [tmp_path / study / kind / "sub-01.nc" for kind in ("design", "fits")]
+        for number, path in enumerate(paths):
+            path.parent.mkdir(parents=True)
+            path.write_text(str(number))
+        noted.append(json.loads(provenance([*paths, paths[0].parent])["braid_inputs"]))
+    assert list(noted[0]) == ["design", "design/sub-01.nc", "fits/sub-01.nc"]
+    assert noted[0] == noted[1]
+    assert noted[0]["design"] is None
+    assert len(set(noted[0].values())) == 3

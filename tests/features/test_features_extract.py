@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from braid.common import BraidError, InputError, sha256_of
 from braid.features import FeatureStore, extract, load_features
+from braid.features.forward import _quiet
 from braid.models import load_model
 
 torch = pytest.importorskip("torch")
@@ -180,6 +182,26 @@ def test_manifest(tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path) -
     )
 
 
+def test_blank_inputs_are_empty_inputs(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
+) -> None:
+    def features(table: pd.DataFrame, **entry: str) -> tuple[dict, np.ndarray]:
+        manifest = extract(load_model("mine", {**tiny("vilt"), **entry}), table, film[0], tmp_path)
+        return manifest, load_features(manifest, tmp_path)["encoder.layer.1"].values
+
+    words, of_words = features(units, blank="pictures")
+    assert words["absent_picture"] == len(units) and words["empty_text"] == 2
+    np.testing.assert_allclose(of_words, features(units.assign(frame_time=np.nan))[1], atol=1e-6)
+    pictures, of_pictures = features(units, blank="text")
+    assert pictures["empty_text"] == len(units) and pictures["absent_picture"] == 1
+    alone = features(units.assign(text="n/a", target_start=np.nan, target_end=np.nan, word="n/a"))
+    np.testing.assert_allclose(of_pictures, alone[1], atol=1e-6)
+    whole, of_both = features(units)
+    assert not np.allclose(of_both, of_words) and not np.allclose(of_both, of_pictures)
+    keys = [{layer["key"] for layer in found["layers"]} for found in (words, pictures, whole)]
+    assert not (keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2])
+
+
 def test_only_lacking_layers_are_computed(
     tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
 ) -> None:
@@ -294,6 +316,32 @@ def test_failing_unit_is_named(tiny: Tiny, units: pd.DataFrame, film: Film, tmp_
     with pytest.raises(BraidError, match=r"unit u3.*text 'the right' fails \(ValueError: a token"):
         extract(model, units, film[0], tmp_path)
     assert FeatureStore(tmp_path).keys() == [] and FeatureStore(tmp_path).partial() == []
+
+
+def test_units_that_only_fail_together_run_alone(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
+) -> None:
+    expected = _get(tiny("bert"), units, film, tmp_path / "a")
+    model = load_model("mine", tiny("bert"))
+
+    def fail(_module: Any, _args: Any, kwargs: Any) -> None:
+        if len(kwargs["input_ids"]) > 1:
+            raise ValueError("no kernel for batches")
+
+    model.module.register_forward_pre_hook(fail, with_kwargs=True)
+    with pytest.warns(UserWarning, match=r"5 units fail together, .*\(ValueError: no kernel"):
+        manifest = extract(model, units, film[0], tmp_path / "b")
+    for layer, values in load_features(manifest, tmp_path / "b").items():
+        np.testing.assert_allclose(values, expected[layer], atol=1e-6)
+
+
+def test_convolutions_on_a_gpu_use_its_library_in_full_precision(tiny: Tiny) -> None:
+    model = replace(load_model("mine", tiny("vit")), device="cuda")
+    before = torch.backends.cudnn.allow_tf32
+    with _quiet(model):
+        assert torch.backends.cudnn.enabled and torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_infinite_values_are_named(

@@ -2,12 +2,15 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from braid.common import InputError
 from braid.inference.decision import (
     bh,
+    fdr,
     group_targets,
     max_t,
     p_values,
     site_maxima,
+    smallest_q,
     studentised,
 )
 
@@ -20,13 +23,27 @@ def test_p_counts_draws_at_or_above_and_is_never_zero():
     assert np.isnan(p_values(np.array([np.nan]), np.zeros((3, 1))))[0]
 
 
-def test_bh_equals_statsmodels_and_leaves_nan_out():
+@pytest.mark.parametrize("method", ["bh", "by"])
+def test_fdr_equals_statsmodels_and_leaves_nan_out(method):
     p = np.random.default_rng(0).uniform(size=60) ** 2
     p[[3, 17]] = np.nan
     finite = np.isfinite(p)
-    expected = multipletests(p[finite], method="fdr_bh")[1]
-    assert bh(p)[finite] == pytest.approx(expected)
-    assert np.isnan(bh(p)[~finite]).all()
+    expected = multipletests(p[finite], method=f"fdr_{method}")[1]
+    assert fdr(p, method)[finite] == pytest.approx(expected)
+    assert np.isnan(fdr(p, method)[~finite]).all()
+    assert np.isnan(fdr(np.full(3, np.nan), method)).all()
+    with pytest.raises(InputError, match="'holm' is not one of bh, by"):
+        fdr(p, "holm")
+
+
+@pytest.mark.parametrize("method", ["bh", "by"])
+@pytest.mark.parametrize("found", [1, 4])
+def test_smallest_q_is_what_sites_at_the_smallest_p_get(method, found):
+    p = np.ones(30)
+    p[:found] = 1 / 1000
+    assert smallest_q(30, 999, method, found) == pytest.approx(fdr(p, method).min())
+    assert smallest_q(300, 9, method) == 1.0
+    assert bh(p) == pytest.approx(fdr(p))
 
 
 def test_studentised_values_are_those_of_all_draws_with_the_observed():

@@ -4,7 +4,13 @@ import pytest
 
 from braid.common import InputError
 from braid.inference import EVALUATION_COLUMNS, evaluate
-from braid.inference.evaluation import planted_kinds, right_models, upper_bound
+from braid.inference.evaluation import (
+    lower_bound,
+    planted_in_both,
+    planted_kinds,
+    right_models,
+    upper_bound,
+)
 
 KINDS = ["vision"] * 10 + ["language"] * 10 + ["sum"] * 10 + ["joint"] * 10 + ["silent"] * 60
 COMPARE = {
@@ -133,3 +139,112 @@ def test_a_truth_that_does_not_fit_is_refused(truth):
         evaluate(tables_of(truth), truth.drop(columns="clear"), ANALYSES)
     with pytest.raises(InputError, match="none of the tested sites of analysis 'film'"):
         evaluate(tables_of(truth), truth.assign(subject="1"), ANALYSES)
+
+
+FILM = {"kind": "bold", "tasks": ["film"], "compare": COMPARE}
+STORY = {"kind": "bold", "tasks": ["story"], "compare": {}}
+BOTH = {"film": FILM, "story": STORY}
+
+
+def transfers_of(truth, found, models=("read",), name="across"):
+    """Table of a transfer whose models find these sites, by their numbers."""
+    return pd.DataFrame(
+        [
+            {
+                "transfer": name,
+                "subject": "01",
+                "model": model,
+                "site": site,
+                "p": 0.01 if number in found else 0.5,
+                "significant": number in found,
+            }
+            for model in models
+            for number, site in enumerate(truth["site"])
+        ]
+    )
+
+
+def transfer_result(truth, found, models=("read",), **settings):
+    truth = truth.assign(kind_of_recording="bold")
+    tables = tables_of(truth)
+    for table in tables.values():
+        table["analysis"] = "film"
+    story = [table.assign(analysis="story") for table in tables.values()]
+    tables = {
+        name: pd.concat([table, again])
+        for (name, table), again in zip(tables.items(), story, strict=True)
+    }
+    tables["transfers"] = transfers_of(truth, found, models)
+    entry = {"source": "film", "target": "story", **settings}
+    table = evaluate(tables, truth, BOTH, {"across": entry})
+    assert list(table.columns) == list(EVALUATION_COLUMNS)
+    return table[table["stage"] == "transfer"].set_index("measure")
+
+
+def test_a_transfer_can_find_only_what_drives_both_analyses(truth):
+    planted = planted_in_both(truth.assign(kind_of_recording="bold"), FILM, STORY)
+    planted = planted.set_index("site").loc[truth["site"]]
+    assert list(planted["kind"]) == [
+        kind if kind == "language" else "language" if kind == "sum" else "silent" for kind in KINDS
+    ]
+    # of sum sites, half of the drive is absent from the story
+    assert list(planted["clear"]) == [kind == "language" for kind in KINDS]
+    assert list(planted["partial"]) == [kind == "sum" for kind in KINDS]
+    turned = planted_in_both(truth.assign(kind_of_recording="bold"), STORY, FILM)
+    assert turned.set_index("site").loc[truth["site"]].equals(planted)
+
+
+def test_within_one_kind_of_task_a_transfer_can_find_everything(truth):
+    planted = planted_in_both(truth, ANALYSES["film"], ANALYSES["film"]).set_index("site")
+    assert list(planted.loc[truth["site"], "kind"]) == KINDS
+    assert planted["clear"].sum() == 40
+    assert not planted["partial"].any()
+
+
+def test_a_transfer_that_finds_the_truth_passes(truth):
+    table = transfer_result(truth, found=range(10, 30))
+    assert table["pass"].all()
+    assert list(table.index) == [
+        "across: share of 80 silent sites with p <= .05 by read",
+        "across: share of 80 silent sites called significant by read",
+        "across: share of 10 clearly driven sites found",
+        "across: share of 10 clearly driven language sites found",
+        "across: share of 10 sum sites found",
+    ]
+    assert list(table["value"]) == [0, 0, 1, 1, 1]
+
+
+def test_a_transfer_that_carries_over_what_is_absent_fails(truth):
+    # vision sites are silent in the story, whatever drives them in the film
+    assert upper_bound(80) == pytest.approx(7 / 80)
+    measure = "across: share of 80 silent sites called significant by read"
+    assert transfer_result(truth, found=range(7)).loc[measure, "pass"]
+    beyond = transfer_result(truth, found=range(8))
+    assert not beyond.loc[measure, "pass"]
+    assert beyond.loc[measure, "value"] == pytest.approx(8 / 80)
+
+
+def test_a_transfer_that_misses_what_drives_both_fails(truth):
+    assert lower_bound(10, 0.8) == pytest.approx(0.6)
+    table = transfer_result(truth, found=[10, 11, 12, 13, 14, 20])
+    assert not table.loc["across: share of 10 clearly driven language sites found", "pass"]
+    assert table.loc["across: share of 10 clearly driven language sites found", "value"] == 0.5
+    # one of ten is what chance gives
+    assert upper_bound(10) == pytest.approx(0.2)
+    assert not table.loc["across: share of 10 sum sites found", "pass"]
+
+
+def test_only_models_of_the_right_kind_can_find_what_a_transfer_carries(truth):
+    table = transfer_result(truth, found=range(10, 30), models=("read_untrained", "see"))
+    assert list(table.index) == [
+        f"across: share of 80 silent sites {what} {who}"
+        for who in ("by read_untrained", "over models")
+        for what in ("with p <= .05", "called significant")
+    ]
+
+
+def test_a_transfer_whose_sites_have_no_truth_is_refused(truth):
+    tables = {**tables_of(truth), "transfers": transfers_of(truth, (), name="other")}
+    entry = {"across": {"source": "film", "target": "film"}}
+    with pytest.raises(InputError, match="none of the tested sites of transfer 'across'"):
+        evaluate(tables, truth, ANALYSES, entry)

@@ -84,5 +84,42 @@ def test_short_runs_and_unknown_kinds_are_refused():
         draw_permutations("circular_shift", runs, times, 5, 0, 20, run_labels=["task-film"])
     with pytest.raises(InputError, match=r"run-0 \(29 s\) holds fewer than two blocks of 20 s"):
         draw_permutations("block", runs, times, 5, 0, block=20)
-    with pytest.raises(InputError, match="'flip' is not one of circular_shift, block, shuffle"):
+    with pytest.raises(
+        InputError, match="'flip' is not one of circular_shift, block, shuffle, image"
+    ):
         draw_permutations("flip", runs, times, 5, 0)
+
+
+def test_repeats_of_an_image_move_together_and_keep_their_folds():
+    """Every unit takes the responses of one other unit that is shown in the same folds."""
+    units = np.array(list("abcdabcdeefgfg"))
+    roles = np.array([0, 0, 1, 1, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2])
+    n = np.zeros(14, int), np.arange(14) * 1.0
+    draws = draw_permutations("image", *n, 300, seed=0, units=units, roles=roles)
+    assert np.array_equal(roles[draws.rows], np.tile(roles, (300, 1)))
+    for rows in draws.rows:
+        assert np.array_equal(np.sort(rows), np.arange(14))
+        for unit in "abcdefg":
+            mine = np.flatnonzero(units == unit)
+            taken = rows[mine]
+            assert len(set(units[taken])) == 1
+            assert np.all(np.diff(taken) > 0)
+    # a <-> b, c <-> d, f <-> g; e alone is shown in folds 0 and 1
+    assert len(np.unique(draws.rows, axis=0)) == draws.distinct == 8
+    assert draws.note == "1 of 7 units have no partner and stay in place"
+
+
+def test_images_need_units_and_partners():
+    n = np.zeros(4, int), np.arange(4) * 1.0
+    with pytest.raises(InputError, match="needs the unit of every sample"):
+        draw_permutations("image", *n, 5, 0)
+    with pytest.raises(InputError, match="no two of the 2 units have repeats in the same folds"):
+        draw_permutations("image", *n, 5, 0, units=np.array(list("aaab")))
+
+
+def test_events_shift_by_seconds_of_the_recording():
+    """The event shift of event-locked designs is a circular shift of rows that are events."""
+    times = np.cumsum(np.random.default_rng(1).gamma(2.0, 0.3, size=400))
+    draws = draw_permutations("circular_shift", np.zeros(400, int), times, 200, 0, min_shift=4.2)
+    assert np.abs(times[draws.rows] - times).min() >= 4.2
+    assert np.all((np.arange(400) - draws.rows) % 400 == (-draws.rows[:, :1]) % 400)

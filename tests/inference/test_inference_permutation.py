@@ -12,11 +12,14 @@ from braid.encoding.smoother import groups_of, pays
 from braid.encoding.solver import centred, cross_validate, prepare
 from braid.inference.nulls import draw_permutations
 from braid.inference.permutation import (
+    CHECKED,
     _through_features,
     _through_smoothers,
+    draw_scores,
     mean_over_folds,
     null_problem,
     null_scores,
+    widened,
 )
 
 GRID = make_grid([0.1, 1.0, 10.0, 100.0], "trace")
@@ -143,3 +146,45 @@ def test_a_fit_with_other_folds_is_refused():
     problem = null_problem(x, folds, GRID, {}, np.ones((5, 13)), reselect=False)
     with pytest.raises(InputError, match="penalties for 3 folds, but the analysis has 5"):
         null_scores(problem, y, draws, np.ones((3, 13)), GRID)
+
+
+def test_hybrid_widens_the_fixed_null_as_the_first_reselected_draws_ask():
+    x, y, runs, times, folds = problem_of(p=40, targets=30)
+    found = observed_fit(x, y, folds)
+    draws = [
+        draw_permutations(kind, runs, times, 80, seed=2, min_shift=15, block=10)
+        for kind in ("circular_shift", "block")
+    ]
+    given = {}
+    for how in ("fixed", "reselect", "hybrid"):
+        given[how], agreement = draw_scores(x, folds, GRID, {}, y, draws, found.alpha, how)
+        assert (agreement is None) == (how != "hybrid")
+    # the second null stays as it is
+    assert np.array_equal(given["hybrid"][1], given["fixed"][1])
+    fixed, anew, hybrid = (given[how][0] for how in ("fixed", "reselect", "hybrid"))
+    sd = fixed.std(axis=0)
+    z, other = (fixed - fixed.mean(0)) / sd, (anew - fixed.mean(0)) / sd
+    width = np.sqrt(np.mean(other[:CHECKED].var(0)) / np.mean(z[:CHECKED].var(0)))
+    assert agreement.width == pytest.approx(width, rel=1e-5)
+    assert agreement.draws == CHECKED == 50
+    expected = fixed.mean(axis=0) + (fixed - fixed.mean(axis=0)) * width
+    assert hybrid == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InputError, match="'both' is not one of fixed, reselect, hybrid"):
+        draw_scores(x, folds, GRID, {}, y, draws, found.alpha, "both")
+
+
+def test_agreement_tells_how_far_the_two_differ():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((400, 50))
+    common[:, 3] = np.nan
+    common[:, 4] = 0.1
+    scores, same = widened(common.astype(np.float32), common[:50].astype(np.float32))
+    assert same.width == pytest.approx(1.0, abs=1e-6)
+    assert same.tail == pytest.approx(0.05, abs=0.01)
+    assert same.ks_fixed < 0.03
+    assert scores == pytest.approx(common, abs=1e-5, nan_ok=True)
+    _, other = widened(common.astype(np.float32), 1.4 * common[:50].astype(np.float32))
+    assert other.width == pytest.approx(1.4, rel=1e-5)
+    assert other.ks_fixed > 2 * other.ks_widened
+    assert "WARNING" in other.note()
+    assert "WARNING" not in same.note()

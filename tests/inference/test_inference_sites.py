@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from braid.common import InputError, read_array, read_table, write_array, write_table
 from braid.encoding import fit_encoding
@@ -106,11 +107,13 @@ def test_constant_sites_have_no_p_and_do_not_count(pair):
     design, response = pair()
     response[:, 3] = 1.0
     fit = fit_encoding(design, response, PARAMS)
-    _, sites = permutation_test(design, response, fit, PARAMS, seed=0)
+    nulls, sites = permutation_test(design, response, fit, PARAMS, seed=0)
     constant = sites.iloc[3]
     assert np.isnan([constant["score"], constant["p"], constant["q"], constant["p_fwe"]]).all()
     assert not constant["significant"]
     assert constant["n_targets"] == 0
+    assert nulls.attrs["n_untested"] == 1
+    assert nulls.attrs["q_floor"] == pytest.approx(19 / 100)
     assert np.isfinite(sites["q"].drop(3)).all()
 
 
@@ -124,6 +127,53 @@ def test_reselect_runs_the_whole_choice(pair):
     one, other = chosen["null_sd_circular_shift"], kept["null_sd_circular_shift"]
     assert not np.allclose(one, other)
     assert one.values == pytest.approx(other.values, rel=0.6)
+
+
+def test_hybrid_says_what_it_did_and_lies_between(pair):
+    design, response = pair(runs=(80, 80), p=30, targets=8)
+    params = {**PARAMS, "test": {"nulls": ["circular_shift", "block"], "n": 99, "min_shift": 15}}
+    fit = fit_encoding(design, response, params)
+    tables, attrs = {}, {}
+    for how in ("fixed", "hybrid"):
+        chosen = {**params, "test": {**params["test"], "alpha": how}}
+        nulls, tables[how] = permutation_test(design, response, fit, chosen, seed=0)
+        attrs[how] = nulls.attrs
+    assert attrs["hybrid"]["alpha"] == "hybrid"
+    agreement = json.loads(attrs["hybrid"]["agreement"])
+    assert agreement["draws"] == 50
+    assert json.loads(attrs["fixed"]["agreement"]) == {}
+    notes = json.loads(attrs["hybrid"]["notes"])
+    assert f"widened by {agreement['width']:.3f}" in notes["circular_shift"]
+    assert "block" not in notes
+    ratio = tables["hybrid"]["null_sd"] / tables["fixed"]["null_sd"]
+    assert ratio.to_numpy() == pytest.approx(agreement["width"], rel=1e-4)
+
+
+def test_raw_maxima_and_benjamini_yekutieli(tested):
+    design, response, fit, _, sites = tested
+    params = {**PARAMS, "test": {**PARAMS["test"], "max_t": "raw", "fdr_method": "by"}}
+    nulls, raw = permutation_test(design, response, fit, params, seed=1)
+    assert raw["p"].equals(sites["p"])
+    assert raw["q"].to_numpy() == pytest.approx(multipletests(sites["p"], method="fdr_by")[1])
+    assert not raw["p_fwe"].equals(sites["p_fwe"])
+    assert nulls.attrs["n_untested"] == 0
+    assert nulls.attrs["q_floor"] == pytest.approx(8 * np.sum(1 / np.arange(1, 9)) / 100)
+    wrong = {**PARAMS, "test": {**PARAMS["test"], "max_t": "mean"}}
+    with pytest.raises(InputError, match="'mean' is not one of studentised, raw"):
+        permutation_test(design, response, fit, wrong, seed=1)
+
+
+def test_whole_images_need_the_units_of_the_samples(pair):
+    design, response = pair()
+    params = {**PARAMS, "test": {"nulls": ["image"], "n": 199}}
+    fit = fit_encoding(design, response, params)
+    with pytest.raises(InputError, match="no coordinate 'unit'"):
+        permutation_test(design, response, fit, params, seed=0)
+    shown = response.assign_coords(unit=("sample", np.arange(300) // 3 % 100))
+    nulls, sites = permutation_test(design, shown, fit, params, seed=0)
+    assert sites["significant"][:10].all()
+    assert sites["significant"][10:].sum() <= 1
+    assert json.loads(nulls.attrs["draws"]) == {"image": 199}
 
 
 def test_inputs_that_do_not_belong_together_are_refused(tested, pair):

@@ -6,8 +6,9 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from braid.common import InputError
+from braid.encoding import fit_encoding
 from braid.inference import COMPARISONS_COLUMNS, compare_models
-from braid.inference.swap import draw_swaps, swap_blocks
+from braid.inference.swap import draw_swaps, swap_blocks, widening
 
 PARAMS = {"n": 199, "block": 20, "fdr": 0.05}
 
@@ -43,17 +44,17 @@ def fit_of(prediction, response, folds=4):
     )
 
 
-def scene(seed, n=400, targets=60, bins=1):
+def scene(seed, n=400, targets=60, bins=1, folds=4):
     """Responses; predictions of two equals, of a better and of a scaled model."""
     rng = np.random.default_rng(seed)
     signal = slow(rng, n, targets)
     response = response_of(signal + 2 * slow(rng, n, targets), bins)
     noise = [slow(rng, n, targets) for _ in range(2)]
     fits = {
-        "one": fit_of(signal + noise[0], response),
-        "two": fit_of(signal + noise[1], response),
-        "scaled": fit_of(0.01 * (signal + noise[1]) + 5, response),
-        "better": fit_of(signal, response),
+        "one": fit_of(signal + noise[0], response, folds),
+        "two": fit_of(signal + noise[1], response, folds),
+        "scaled": fit_of(0.01 * (signal + noise[1]) + 5, response, folds),
+        "better": fit_of(signal, response, folds),
     }
     return response, fits
 
@@ -101,16 +102,16 @@ def test_draws_by_block_sums_equal_exchanged_predictions():
             for sign, p in ((1, np.where(swap, b, a)), (-1, np.where(swap, a, b))):
                 for target in range(5):
                     r = np.corrcoef(p[:, target], response.values[rows, target])[0, 1]
-                    expected[target] += sign * r / 4
+                    expected[target] += sign * r / 4 * np.sqrt(2)
         assert null[draw] == pytest.approx(expected, abs=1e-5)
 
 
 def test_equal_models_keep_the_level_and_a_better_one_is_found():
-    """One p value from each of 300 scenes; bounds: central 99 % of the binomial."""
+    """One p value from each of 300 scenes with one fold; bounds: central 99 % of the binomial."""
     p = {"equal": [], "scaled": [], "better": []}
     pairs = {"equal": ["one", "two"], "scaled": ["one", "scaled"], "better": ["better", "two"]}
     for seed in range(300):
-        response, fits = scene(seed, n=240, targets=1)
+        response, fits = scene(seed, n=240, targets=1, folds=1)
         table = compare_models(fits, response, pairs, {"n": 99, "block": 15}, seed)
         for name in p:
             p[name].append(float(table.loc[table["comparison"] == name, "p"].iloc[0]))
@@ -119,6 +120,40 @@ def test_equal_models_keep_the_level_and_a_better_one_is_found():
         assert low <= np.sum(np.array(p[name]) <= 0.05) <= high
         assert stats.kstest(p[name], "uniform").pvalue > 0.01
     assert np.mean(np.array(p["better"]) <= 0.05) > 0.5
+
+
+@pytest.mark.parametrize("folds", [2, 4])
+def test_models_trained_on_each_others_folds_keep_the_level(folds):
+    """Responses that nothing predicts: what two folds owe to each other counts twice."""
+    rng = np.random.default_rng(folds)
+    n, targets = 160, 800
+    response = response_of(rng.standard_normal((n, targets)))
+    coords = {name: response[name] for name in ("run", "time")}
+    features = rng.standard_normal((n, 24)).astype(np.float32)
+
+    def fit(columns):
+        design = xr.Dataset(
+            {"layer_00": (("sample", "feature_layer_00"), columns, {"layer": "x"})},
+            coords=coords,
+            attrs={"layers": '["x"]', "delays": "[0]"},
+        )
+        params = {
+            "folds": {"scheme": "blocks", "n": folds},
+            "ridge": {"alphas": {"low": -1, "high": 3, "n": 5}},
+        }
+        return fit_encoding(design, response, params)
+
+    fits = {"wide": fit(features), "narrow": fit(features[:, :8]), "other": fit(features[:, 8:16])}
+    pairs = {"nested": ["wide", "narrow"], "reverse": ["narrow", "wide"], "two": ["narrow", "other"]}
+    table = compare_models(fits, response, pairs, {"n": 499, "block": 10}, seed=0)
+    shares = table.groupby("comparison")["p"].agg(lambda p: (p <= 0.05).mean())
+    # at most the central 99 % of the binomial around the nominal rate; no half of it either
+    low, high = stats.binom.ppf([0.005, 0.995], targets, 0.05) / targets
+    assert (shares <= high).all() and (shares >= low / 2).all(), shares.to_dict()
+
+
+def test_folds_that_do_not_train_each_other_are_not_widened():
+    assert widening(1) == 1.0
 
 
 def test_scale_and_offset_of_predictions_do_not_matter():

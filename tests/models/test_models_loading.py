@@ -141,8 +141,14 @@ def test_cuda_without_cuda(tiny: Tiny) -> None:
     with pytest.raises(BraidError, match="none was found"):
         load_model("mine", tiny("bert"), device="cuda")
     assert load_model("mine", tiny("bert"), device="auto").device == "cpu"
-    with pytest.raises(InputError, match="device 'gpu' is unknown"):
-        load_model("mine", tiny("bert"), device="gpu")
+    for wrong in ("gpu", "cuda:one", "cpu:0", "cudagraph"):
+        with pytest.raises(InputError, match=f"device '{wrong}' is unknown"):
+            load_model("mine", tiny("bert"), device=wrong)
+
+
+def test_cuda_device_of_a_number_that_is_not_there(tiny: Tiny) -> None:
+    with pytest.raises(BraidError, match="device cuda:99 was asked for and none was found"):
+        load_model("mine", tiny("bert"), device="cuda:99")
 
 
 def test_long_text_loses_its_oldest_words(tiny: Tiny) -> None:

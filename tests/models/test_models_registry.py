@@ -34,7 +34,10 @@ def test_shipped_registry_is_valid(root: Path) -> None:
         ({"path": None}, "give either 'path'"),
         ({"hub": "a/b"}, "give either 'path'"),
         ({"path": None, "hub": "a/b"}, "needs a pinned 'revision'"),
+        ({"blank": "pictures"}, "'blank' leaves one of two inputs empty, but its modality is"),
+        ({"blank": "image", "modality": "vision-language"}, "blank 'image' is unknown"),
         ({"batch_size": 0}, "batch_size must be a positive whole number, not 0"),
+        ({"max_tokens": True}, "max_tokens must be a positive whole number, not True"),
     ],
 )
 def test_wrong_entry_is_named(change: dict, message: str) -> None:

@@ -11,7 +11,7 @@ from braid.bids import index_dataset
 from braid.common import InputError, read_array, write_array
 from braid.preprocess import preprocess_bold
 from braid.preprocess.confounds import dvars, spikes, translations
-from braid.preprocess.regression import clean_run, zscore
+from braid.preprocess.regression import clean_run, cosines, zscore
 
 SHAPE, TR = (10, 11, 9), 2.0
 MASK = "derivatives/slicemask/sub-{subject}/func/sub-{subject}_task-{task}_desc-brain_mask.nii.gz"
@@ -104,6 +104,20 @@ def test_runs_on_different_grids(bold):
         preprocess_bold(index, root, {})
 
 
+@pytest.mark.parametrize("params", [{}, {"mask": "mask.nii.gz"}, {"smooth": 8}])
+def test_image_that_was_cut_off(bold, params):
+    import nibabel as nib
+
+    data, inside = head()
+    index, root = bold({"task-film_run-1": data, "task-film_run-2": data}, TR)
+    affine = np.diag([5.0, 5, 5, 1])
+    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), root / "mask.nii.gz")
+    path = root / index["path"].iloc[1]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"run-2_bold\.nii\.gz: the image cannot be read"):
+        preprocess_bold(index, root, params)
+
+
 def test_regions_come_from_the_atlas(bold):
     import nibabel as nib
 
@@ -143,6 +157,21 @@ def test_one_regression_equals_least_squares(detrend, degree):
     np.testing.assert_allclose(found, expected, atol=1e-9)
     # nothing of any nuisance is left, which regressing in steps does not achieve
     assert np.abs(design.T @ found).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("n", "tr", "high_pass"), [(121, 2.5, 0.01), (100, 2.0, 0.01), (37, 1, 0.3)]
+)
+def test_cosines_are_those_of_nilearn(n, tr, high_pass):
+    from nilearn.glm.first_level.design_matrix import create_cosine_drift
+
+    theirs = create_cosine_drift(high_pass, tr * np.arange(n))[:, :-1]
+    np.testing.assert_allclose(cosines(n, tr, high_pass), theirs, atol=1e-12)
+
+
+def test_a_cosine_at_the_cut_off_is_there_whatever_the_rounding():
+    assert 2 * 225 * 0.1 * 1.4 < 63  # in binary
+    assert cosines(225, 1.4, 0.1).shape == (225, 63)
 
 
 def test_a_confound_like_a_cosine_does_not_switch_the_filter_off():

@@ -59,6 +59,16 @@ def test_what_is_left_out_and_why(ieeg):
     assert quality["channels recorded"] == 9 and quality["channels left out"] == 6
 
 
+def test_a_channel_that_only_the_table_knows_is_listed_and_not_counted(ieeg):
+    index, root = ieeg({RUN: shaft("LA1", "LA2")}, RATE)
+    table = root / index["channels"].iloc[0]
+    table.write_text(table.read_text("utf-8") + "LA9\tSEEG\tuV\tgood\tn/a\n", encoding="utf-8")
+    cleaned = preprocess_ieeg(index, root, {})
+    assert list(cleaned.excluded["reason"]) == ["not recorded"]
+    quality = cleaned.quality.set_index("measure")["value"]
+    assert (quality["channels recorded"], quality["channels left out"]) == (2, 0)
+
+
 def test_without_any_step_the_recording_comes_back_in_microvolt(ieeg):
     channels = shaft("LA1", "LA2")
     index, root = ieeg({RUN: channels}, RATE)

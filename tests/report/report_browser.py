@@ -1,10 +1,11 @@
-"""Headless Chromium driven through its debugging pipe: no further package is needed."""
+"""Headless Chromium driven through its debugging pipe, and what a report must be like in it."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -14,6 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+WIDE, NARROW = 1280, 400
+"""Widths in CSS pixels: a laptop's window and a telephone's."""
+
+# elements whose text is wider than they are; at full width, tables too that need scrolling
+_TOO_WIDE = """(selector) => Array.from(document.querySelectorAll(selector))
+  .filter((element) => element.scrollWidth > element.clientWidth + 1)
+  .map((element) => element.textContent.trim().replace(/\\s+/g, " ").slice(0, 80))"""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -150,3 +161,60 @@ def browser(program: str) -> Iterator[Browser]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def complaints_of(page: Path, running: Browser, width: int, dark: bool) -> list[str]:
+    """Open a report and list what is wrong with how it looks.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        An HTML file that `braid.report.make_report` wrote.
+    running : Browser
+    width : int
+        Of the window, CSS pixels.
+    dark : bool
+        Whether the reader prefers dark colours.
+
+    Returns
+    -------
+    list of str
+        Messages on the console, requests, pictures that are not drawn or have no text, a page
+        wider than its window, text wider than its cell, tables wider than a full window, a
+        background of the wrong lightness.
+    """
+    running.open(page, width, dark)
+    running.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
+    found = running.complaints()
+    images = running.evaluate(
+        "Array.from(document.images, (image) => [image.naturalWidth, image.alt.length])"
+    )
+    found += ["no picture"] * (not images)
+    found += [f"picture {i} is empty" for i, (size, _) in enumerate(images) if not size]
+    found += [f"picture {i} has no text" for i, (_, length) in enumerate(images) if not length]
+    total = running.evaluate("document.documentElement.scrollWidth")
+    if total != width:
+        found.append(f"the page is {total} pixels wide in a window of {width}")
+    boxes = "td, th, h1, h2, h3, h4, figcaption" + (", .scroll" if width >= WIDE else "")
+    wide = running.evaluate(f"({_TOO_WIDE})({json.dumps(boxes)})")
+    found += [f"wider than its box: {text}" for text in wide]
+    background = running.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = [int(part) for part in re.findall(r"\d+", background)[:3]]
+    if (max(lightness) < 128) != dark:
+        found.append(f"background {background} where dark is {dark}")
+    return found
+
+
+def check_page(page: Path) -> None:
+    """Assert that a report looks right: wide and narrow, light and dark; skip without Chromium."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("Chromium is not installed; the report is not opened in a browser")
+    with browser(program) as running:
+        found = {
+            f"{width} pixels, {'dark' if dark else 'light'}": complaints
+            for width in (WIDE, NARROW)
+            for dark in (False, True)
+            if (complaints := complaints_of(page, running, width, dark))
+        }
+    assert not found, found

@@ -98,7 +98,8 @@ CONFIG: dict[str, Any] = {
             "ridge": {"alphas": {"low": -2, "high": 6, "n": 9}, "alpha_scale": "trace",
                       "select": "r"},
             "test": {"nulls": ["circular_shift", "shuffle"], "n": 200, "min_shift": 20,
-                     "block": 20, "alpha": "fixed", "fdr": 0.05, "among": "all"},
+                     "block": 20, "alpha": "fixed", "fdr": 0.05},
+            "swap": {"n": 250, "block": 15, "among": "all"},
             "compare": {"combination": ["toy-vilt", "concat"],
                         "trained": ["toy-vilt", "toy-vilt_untrained"]},
         },
@@ -269,19 +270,12 @@ def _nulls(sites: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
         for null in config["analyses"][analysis]["test"]["nulls"]:
             width = {"circular_shift": 0.05, "shuffle": 0.03}[null] + draw.normal(0, 0.002)
             note = "anti-conservative where rows are autocorrelated" if null == "shuffle" else None
-            rows.append((analysis, subject, model, null, width, 0.028, 200, 1180, note))
-    columns = [
-        "analysis",
-        "subject",
-        "model",
-        "null",
-        "null_sd",
-        "naive_sd",
-        "n_draws",
-        "distinct",
-        "note",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+            rows.append(
+                {"analysis": analysis, "subject": subject, "model": model, "null": null,
+                 "null_sd": width, "naive_sd": 0.028, "n_draws": 200, "distinct": 1180,
+                 "note": note}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _targets(kind: str, subject: str) -> pd.DataFrame:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from report_browser import Browser, browser, find_browser
+from report_browser import WIDE, Browser, browser, check_page, complaints_of, find_browser
 from report_world import Made
 
 
@@ -18,18 +19,28 @@ def chromium() -> Iterator[Browser]:
         yield running
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 400])
-def test_opens_without_a_complaint(made: Made, chromium: Browser, width: int, dark: bool) -> None:
-    chromium.open(made.page, width, dark)
-    assert chromium.complaints() == []
-    images = chromium.evaluate("Array.from(document.images, (image) => image.naturalWidth)")
-    assert len(images) >= 15
-    assert min(images) > 0
-    # tables and figures scroll in their own boxes, the page does not
-    assert chromium.evaluate("document.documentElement.scrollWidth") == width
-    background = chromium.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background != "rgb(255, 255, 255)") == dark
+def test_looks_right_wide_and_narrow_light_and_dark(made: Made) -> None:
+    check_page(made.page)
+
+
+BROKEN = {
+    "a picture that is none": ("</main>", '<img src="data:image/png;base64,AAAA" alt="x"></main>'),
+    "a picture without a text": ("</main>", '<img src="data:," alt=""></main>'),
+    "a page that is too wide": ("</main>", '<div style="width: 3000px">x</div></main>'),
+    "a request": ("</main>", '<img src="https://example.org/x.png" alt="x"></main>'),
+    "an error of a script": ("</body>", "<script>nothing();</script></body>"),
+    "a table that is too wide": ("</th>", f" {'x' * 400}</th>"),
+    "a caption that is cut": ("<figcaption>", '<figcaption style="white-space: nowrap">'),
+    "a page that ignores the dark": ("--paper: #1b1b1b", "--paper: #ffffff"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_the_check_sees(what: str, made: Made, chromium: Browser, tmp_path: Path) -> None:
+    old, new = BROKEN[what]
+    page = tmp_path / "report.html"
+    page.write_text(made.html.replace(old, new, 1))
+    assert complaints_of(page, chromium, WIDE, dark=True)
 
 
 def test_dark_mode_shows_dark_figures_and_print_light_ones(made: Made, chromium: Browser) -> None:

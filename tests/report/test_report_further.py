@@ -82,7 +82,11 @@ def test_a_scatter_shows_every_scored_site(results: Results, tmp_path: Path) -> 
     scored = row["sites"] - 2  # one site of each subject was not tested
     assert f"toy-vilt: {row['significant']:,} of {scored:,} voxels significant." in drawn.caption
     text = (tmp_path / f"{NAME}__transfer.svg").read_text()
-    for label in (f"n = {scored:,}", "r within bold_film", "r from ieeg_film"):
+    for label in (
+        f"{row['significant']:,} of {scored:,}",
+        "r within bold_film",
+        "r from ieeg_film",
+    ):
         assert label in text
 
 

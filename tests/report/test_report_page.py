@@ -137,7 +137,9 @@ def test_counts_are_those_of_the_tables(page: Page, numbers: dict, made: Made) -
             & (comparisons["comparison"] == row["comparison"])
         ]
         assert row["significant"] == mine["significant"].sum() > 0
-        assert f"better than {row['b']} at {row['significant']} of 72 electrodes" in page.text
+        assert f"{row['significant']} of 72" in page.text
+    hits = numbers["analyses"]["ieeg_film"]["needs"]["together"]
+    assert f"toy-vilt predicts better than concat at {hits} of 72 electrodes" in page.text
     models = pd.read_csv(made.root / "tables" / "models.tsv", sep="\t")
     means = models.set_index(["analysis", "model"])["score_mean"]
     for row in numbers["analyses"]["bold_film"]["models"]:
@@ -147,7 +149,27 @@ def test_counts_are_those_of_the_tables(page: Page, numbers: dict, made: Made) -
 def test_evaluation_is_shown_as_it_is(page: Page, numbers: dict) -> None:
     assert [row["pass"] for row in numbers["evaluation"]] == [True, False, True]
     assert "2 of 3 checks passed" in page.text
-    assert "Not passed: ieeg: share of clearly driven sites found" in page.text
+    assert "Not passed: 1 of ieeg; they are listed under Evaluation." in page.text
+
+
+def test_the_answer_keeps_the_order_of_the_config(made: Made) -> None:
+    headings = re.findall(r"<h3>(.*?)</h3>", made.html.split('<section id="data">')[0])
+    further = ["Transfers", "Components", "Probes", "Checks"]
+    assert headings == [*CONFIG["analyses"], *further]
+    assert headings[:3] != sorted(headings[:3])
+
+
+def test_the_answer_tells_what_was_found(made: Made, page: Page) -> None:
+    answer = re.sub(r"\s+", " ", page.text.split("Answer in short")[2].split("All numbers are")[0])
+    for sentence in (
+        "Intracranial EEG, 72 electrodes of 2 subjects tested.",
+        "film_to_voxels: toy-vilt, trained on ieeg_film alone, predicts bold_film at",
+        "film_dimensions: 2 of 4 components of the weights of toy-clip in bold_film are larger",
+        "they hold 62 % of the variance of the weights",
+        "0.81 with trained weights (p = 0.016) and -0.02 with untrained weights (p = 0.6)",
+    ):
+        assert sentence in answer
+    assert "too_few" not in answer
 
 
 def test_data_section_tells_validation_and_exclusions(page: Page) -> None:

@@ -6,6 +6,7 @@ import copy
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,34 @@ from report_world import BINS, CONFIG, Made, only
 from scipy import stats
 
 from braid.common import read_array
-from braid.report.figure import _turned_rgba
-from braid.report.figures_maps import _upright, best_models, headline_model
+from braid.report.figure import _darken, _turned_rgba
+from braid.report.figures_maps import _cropped, _upright, best_models, headline_model
 from braid.report.figures_quality import edge_shares, quality_canvas, quality_panels
-from braid.report.figures_scores import short_layers, t_interval, with_twins
+from braid.report.figures_scores import t_interval
 from braid.report.fits import FitSummary, grids_of, summarise, summarise_fits
 from braid.report.methods import cited, methods_text, with_links
-from braid.report.page import number
+from braid.report.page import fit_warnings
 from braid.report.references import REFERENCES
 from braid.report.results import Results, flags, read_results
-from braid.report.style import drawing_style, listed, make_palette, plural, tint
-from braid.report.summary import key_numbers
+from braid.report.style import drawing_style, make_palette, tint
+from braid.report.summary import (
+    chosen_layers,
+    key_numbers,
+    least_hits,
+    resolution,
+    sees,
+    site_needs,
+)
+from braid.report.words import (
+    counted,
+    listed,
+    number,
+    percent,
+    plural,
+    short_layers,
+    spread,
+    with_twins,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +117,17 @@ def test_slices_are_upright_whatever_the_axes_of_the_image() -> None:
     assert (np.diag(turned) > 0).all()
 
 
+def test_cropped_slices_keep_their_places() -> None:
+    affine = np.array([[2.0, 0, 0, -10], [0, 3.0, 0, -20], [0, 0, 4.0, -30], [0, 0, 0, 1]])
+    volume = np.zeros((6, 7, 5, 5))
+    volume[2:5, 3:6, 1:4, 3] = 1
+    volume[4, 5, 2, 0] = 7
+    cropped, shifted = _cropped(volume, affine)
+    assert cropped.shape == (3, 3, 5, 5)
+    place = np.argwhere(cropped[..., 0] == 7)[0]
+    np.testing.assert_allclose(shifted @ [*place, 1], affine @ [4, 5, 2, 1])
+
+
 def test_best_model_per_site(results: Results) -> None:
     best = best_models(results, "ieeg_film")
     sites = results.sites_of("ieeg_film")
@@ -145,6 +174,20 @@ def test_dark_versions_turn_greys_and_keep_colours() -> None:
     assert _turned_rgba(black)[3] == 0.5
     blue = (0.0, 0.447, 0.698, 1.0)
     assert _turned_rgba(blue) == blue
+
+
+def test_dark_versions_fill_nothing_that_was_empty() -> None:
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Circle
+
+    canvas, axes = plt.subplots()
+    outline = axes.add_patch(Circle((0, 0), 1, facecolor="none", edgecolor="black", alpha=0.7))
+    disc = axes.add_patch(Circle((0, 0), 1, facecolor="black", alpha=0.7))
+    _darken(canvas)
+    plt.close(canvas)
+    assert outline.get_facecolor()[3] == 0
+    assert min(outline.get_edgecolor()[:3]) > 0.9
+    assert disc.get_facecolor()[3] == 0.7
 
 
 def test_layers_are_shortened_only_while_they_differ() -> None:
@@ -194,7 +237,27 @@ def test_numbers_in_tables(value: Any, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (0.001, "< 1 %"), (0.006, "1 %"), (0.5, "50 %"), (1.0, "100 %"),
+     (math.nan, "n/a")],
+)  # fmt: skip
+def test_a_share_above_nothing_is_not_written_as_nothing(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([], "n/a"), ([math.nan], "n/a"), ([4032, 4032], "4,032"),
+     ([2.5, math.nan, 0.5], "0.5 to 2.5"), ([314882, 313386], "313,386 to 314,882")],
+)  # fmt: skip
+def test_ranges(values: list[float], text: str) -> None:
+    assert spread(values) == text
+
+
 def test_counts_and_lists_read_well() -> None:
+    assert counted(17, 120, "electrode") == "17 of 120 electrodes (14 %)"
+    assert counted(0, 0, "electrode") == "0 of 0 electrodes (n/a)"
     assert plural(1, "site") == "1 site"
     assert plural(1200, "site") == "1,200 sites"
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
@@ -215,6 +278,110 @@ def test_key_numbers_hold_no_nan(results: Results, fits: list[FitSummary]) -> No
     assert numbers["versions"]["scipy"] == "1.17.1"
 
 
+def test_what_the_sites_need_adds_up(results: Results, made: Made) -> None:
+    needs = site_needs(results, "ieeg_film")
+    sites = results.sites_of("ieeg_film")
+    found = {
+        model: set(map(tuple, part.loc[part["significant"], ["subject", "site"]].to_numpy()))
+        for model, part in sites.groupby("model")
+    }
+    rows = results.comparisons.query("analysis == 'ieeg_film' and comparison == 'combination'")
+    together = set(map(tuple, rows.loc[rows["significant"], ["subject", "site"]].to_numpy()))
+    sees_it, reads_it = found["toy-vit"] - together, found["toy-bert"] - together
+    joint = (found["toy-vilt"] | found["concat"]) - together - sees_it - reads_it
+    assert needs.tested == 72
+    assert needs.together == len(together) > 0
+    assert needs.both == len(sees_it & reads_it) > 0
+    assert needs.vision == len(sees_it - reads_it)
+    assert needs.language == len(reads_it - sees_it)
+    assert needs.joint == len(joint)
+    parts = (
+        needs.together,
+        needs.both,
+        needs.vision,
+        needs.language,
+        needs.joint,
+        needs.unpredicted,
+    )
+    assert sum(parts) == needs.tested
+
+
+def test_without_a_combination_nothing_is_said_of_both_together(results: Results) -> None:
+    config = only(CONFIG, "ieeg_film")
+    del config["analyses"]["ieeg_film"]["compare"]["combination"]
+    needs = site_needs(Results(**{**vars(results), "config": config}), "ieeg_film")
+    assert needs.together is None
+    assert (
+        needs.both + needs.vision + needs.language + needs.joint + needs.unpredicted == needs.tested
+    )
+
+
+def test_what_a_model_sees(results: Results) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["analyses"]["ieeg_film"]["combinations"]["eyes"] = ["toy-vit", "toy-vit"]
+    results = Results(**{**vars(results), "config": config})
+    seen = {m: sees(results, "ieeg_film", m) for m in ("toy-vit", "toy-bert", "toy-vilt")}
+    assert seen == {"toy-vit": "vision", "toy-bert": "language", "toy-vilt": "both"}
+    assert sees(results, "ieeg_film", "concat") == "both"
+    assert sees(results, "ieeg_film", "eyes") == "vision"
+    assert sees(results, "parcels", "given") == "n/a"
+
+
+@pytest.mark.parametrize(("draws", "sites"), [(19, 1), (500, 41), (500, 912), (99, 40), (2000, 25)])
+def test_fewest_sites_that_can_be_significant(draws: int, sites: int) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    floor = 1 / (draws + 1)
+    hits = [
+        multipletests(np.where(np.arange(sites) < k, floor, 1.0), 0.05, "fdr_bh")[0].any()
+        for k in range(1, sites + 1)
+    ]
+    assert least_hits(floor, [sites, 1], 0.05) == hits.index(True) + 1
+
+
+def test_resolution_is_that_of_the_largest_subject() -> None:
+    table = pd.DataFrame(
+        {"subject": ["1"] * 60 + ["2"] * 8, "site": [*map(str, range(30))] * 2 + [*"abcdefgh"],
+         "n_draws": 99}
+    )  # fmt: skip
+    assert resolution(table, 0.05) == {"draws": 99, "p": 0.01, "sites": 30, "least": 6}
+    assert resolution(table.drop(columns="n_draws"), 0.05) is None
+    assert resolution(table.iloc[:0], 0.05) is None
+
+
+def test_chosen_layers_are_counted(fits: list[FitSummary]) -> None:
+    mine = [fit for fit in fits if (fit.analysis, fit.model) == ("ieeg_film", "toy-vilt")]
+    assert chosen_layers(mine) == "3"
+    moved = replace(mine[0], chosen="encoder.layer.1")
+    assert chosen_layers([moved, mine[1], mine[1]]) == "1 (1), 3 (2)"
+    assert chosen_layers([]) == "n/a"
+
+
+def test_warnings_that_differ_in_numbers_alone_are_one_row(fits: list[FitSummary]) -> None:
+    first, second = fits[:2]
+    said = [
+        replace(first, warnings=("12 % of the penalties", "something else")),
+        replace(second, warnings=("7.5 % of the penalties",)),
+    ]
+    rows = fit_warnings(said)
+    assert [(row["warning"], row["numbers"], row["fits"]) for row in rows] == [
+        ("… % of the penalties", "7.5 to 12", 2),
+        ("something else", "n/a", 1),
+    ]
+
+
+def test_pictures_are_named_only_where_a_network_sees_them(
+    results: Results, fits: list[FitSummary]
+) -> None:
+    config = only(CONFIG, "ieeg_film")
+    entry = config["analyses"]["ieeg_film"]
+    entry |= {"models": ["toy-bert"], "untrained": [], "combinations": {}, "compare": {}}
+    story = Results(**{**vars(results), "config": config})
+    for named, shown in ((results, True), (story, False)):
+        text = {p.heading: p.text for p in methods_text(named, fits)}["Analysis ieeg_film"]
+        assert ("with the frame shown at its onset" in text) == shown
+
+
 def test_methods_give_the_parameters(results: Results, fits: list[FitSummary]) -> None:
     text = {p.heading: p.text for p in methods_text(results, fits)}
     ieeg = text["Recordings and preprocessing: cinema_ieeg"]
@@ -224,10 +391,10 @@ def test_methods_give_the_parameters(results: Results, fits: list[FitSummary]) -
     analysis = text["Analysis ieeg_film"]
     assert "windows of 0.2 s in steps of 0.2 s from -0.5 to 1.5 s" in analysis
     assert "5 contiguous blocks, with 4 s on both sides" in analysis
-    assert "9 values between 10^-2 and 10^6 (relative to the mean eigenvalue" in analysis
+    assert "9 values between 10⁻² and 10⁶ (relative to the mean eigenvalue" in analysis
     assert "200 draws of circular shifts" in analysis
     assert "toy-vilt against concat (combination)" in analysis
-    assert "gram form" in analysis
+    assert "solved through the eigenvectors of the features' Gram matrix" in analysis
     bold = text["Analysis bold_film"]
     assert "delays of 1, 2, 3 and 4 volumes" in bold
     assert "leave one run out" in bold

@@ -316,6 +316,9 @@ def test_unknown_film_and_time_outside(world: World):
     [
         (("narrator",), None, "section 'narrator' is missing"),
         (("narrator", "agreement"), 1.5, "narrator.agreement is 1.5; give a probability"),
+        (("narrator", "agreement"), 0.6, "narrator.agreement is 0.6; give a multiple of 0.25"),
+        (("narrator", "mention"), 0, "narrator.mention is 0; give a number above zero"),
+        (("narrator", "words_per_second"), 0, "words_per_second is 0; give a number above zero"),
         (
             ("narrator", "agrement"),
             0.5,

@@ -9,32 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from films import grey_frames, write_film
 
 RATE = 10  # frames per second
 
 
-def write_film(path: Path, n: int = 50, rate: int = RATE) -> Path:
-    """A film whose frame k is a uniform grey of 4 k + 10."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "1"}
-        for k in range(n):
-            picture = np.full((32, 32, 3), 4 * k + 10, np.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path
-
-
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_film(tmp_path_factory.mktemp("film") / "cinema.mp4")
+    """Five seconds; frame k is a uniform grey of 4 k + 10."""
+    path = tmp_path_factory.mktemp("film") / "cinema.mp4"
+    return write_film(path, grey_frames(50), RATE, "libx264", crf="1")
 
 
 @pytest.fixture

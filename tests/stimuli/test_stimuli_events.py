@@ -118,6 +118,45 @@ def test_labels_keep_durations_and_repeat_units(dataset):
     assert list(events_of(index, root, {"kind": "labels"})["text"])[-1] == "rest"
 
 
+def test_numbers_as_labels_do_not_depend_on_missing_ones(dataset):
+    plain = "onset\tduration\tcode\n1\t2\t1\n4\t2\t2\n"
+    index, root = dataset({"task-a": plain, "task-b": plain + "7\t2\tn/a\n"})
+    params = {"kind": "labels", "column": "code", "labels": [1, 2], "names": {2: "two"}}
+    events = events_of(index, root, params)
+    assert list(events["text"]) == ["1", "two"] * 2
+    assert events["unit"].nunique() == 2
+
+
+def test_the_last_start_counts_whatever_the_order_of_the_rows(dataset):
+    rows = FILM.strip().split("\n")
+    again = [row.replace("\t0.5\tthe", "\tn/a\tthe") for row in rows]
+    earlier = rows[1].replace("2.0\t4.0", "0.5\t1.0")
+    # the row of the first showing stands last
+    index, root = dataset({RUN: "\n".join([*again, earlier]) + "\n"})
+    assert events_of(index, root, WORDS)["frame_time"].iloc[0] == pytest.approx(0.5)
+
+
+def test_the_picture_shown_just_after_the_end_is_the_last(dataset):
+    from braid.stimuli import iter_frames
+
+    index, root = dataset({RUN: FILM.replace("\t2.5\tfalls", "\t5.1\tfalls")})
+    time = events_of(index, root, WORDS)["frame_time"].iloc[-1]
+    assert time == 5.0
+    assert len(list(iter_frames(root / "stimuli" / "cinema.mp4", [time]))) == 1
+
+
+def test_a_subject_without_the_task(dataset):
+    index, root = dataset({RUN: FILM})
+    with pytest.raises(InputError, match="no recording of the tasks of the analysis"):
+        events_of(index.iloc[:0], root, WORDS)
+
+
+def test_a_table_without_trial_types_has_no_film(dataset):
+    index, root = dataset({RUN: "onset\tduration\n1\t2\n"})
+    with pytest.raises(InputError, match=r"no event of kind frames .* has no column trial_type"):
+        events_of(index, root, {"kind": "frames"})
+
+
 def test_rows_are_volumes(dataset):
     index, root = dataset({RUN: FILM}, n_samples=7, rate=0.5)
     np.save(root / "stimuli" / "film_pc.npy", np.zeros((7, 4)))
@@ -190,6 +229,7 @@ def test_digest_follows_the_content(dataset):
         (("", ""), {**WORDS, "contxt_words": 3}, "unknown key 'contxt_words'.*context_words"),
         (("", ""), {"kind": "rows"}, "needs the path pattern"),
         (("", ""), {"kind": "rows", "features": "{run}.npy"}, r"placeholder \{run\}"),
+        (("", ""), {"kind": "rows", "features": "{task.npy"}, "is no path pattern"),
         (("", ""), {"kind": "rows", "features": "x.npy"}, r"x\.npy: no such feature file"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from films import grey_frames, write_film
 
 from braid.common import InputError
 from braid.stimuli import iter_frames, open_film
@@ -92,23 +93,27 @@ def test_missing_or_unfetched_film(tmp_path):
 
 def test_film_cut_off_in_a_streamable_container(tmp_path):
     """What is left can be read, but the film is as long as its packets, not as its header says."""
-    import av
-
     path = tmp_path / "long.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        noise = np.random.default_rng(0)
-        for _ in range(60):
-            picture = noise.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
+    noise = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), dtype=np.uint8)
+    write_film(path, noise, 10, "libx264")
     assert open_film(path).duration == pytest.approx(6.0, abs=0.01)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     left = open_film(path).duration
     assert 1.0 < left < 5.0
     with pytest.raises(InputError, match="the film ends at"):
         list(iter_frames(path, [5.9]))
+
+
+def test_times_count_from_the_first_frame_whatever_the_container_says(tmp_path):
+    path = tmp_path / "cinema.avi"
+    write_film(path, grey_frames(40), 10, "mpeg4", bf="2")
+    # AVI holds decoding times: frames come one late, and the stream says that it begins at zero
+    assert open_film(path).duration == pytest.approx(4.0, abs=0.01)
+    assert np.abs(np.array(shown(path, [0.0, 1.0, 2.0])) - [0, 10, 20]).max() == 0
+
+
+def test_a_film_whose_frames_have_no_order(tmp_path):
+    path = tmp_path / "cinema.avi"
+    write_film(path, grey_frames(40, size=64), 10, "libx264")
+    with pytest.raises(InputError, match=r"cinema\.avi: .*frame \d+ is out of its time\); copy"):
+        shown(path, [0.0, 1.0])

@@ -10,7 +10,6 @@ import pytest
 
 from braid.common import read_table
 
-LONGEST_S = 600
 MOST_MB = 4096
 
 
@@ -79,7 +78,7 @@ def test_only_the_evaluation_reads_the_truth():
 
 def test_editing_one_network_re_runs_only_what_depends_on_it(demo, snakemake, tmp_path):
     registry = (Path(__file__).resolve().parents[2] / "config" / "models.yaml").read_text()
-    edited = registry.replace("toy-vilt:\n", "toy-vilt:\n  batch_size: 7\n")
+    edited = registry.replace("toy-vilt: &toy-vilt\n", "toy-vilt: &toy-vilt\n  batch_size: 7\n")
     assert edited != registry
     (tmp_path / "models.yaml").write_text(edited)
     settings = ("--config", f"results={demo}", f"models={tmp_path / 'models.yaml'}")
@@ -89,11 +88,12 @@ def test_editing_one_network_re_runs_only_what_depends_on_it(demo, snakemake, tm
         for line in done.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()
         if len(line.split()) == 2 and line.split()[1].isdigit()
     }
-    # the network and its twin, in the two analyses and three subjects that use it
-    assert counts["features"] == 4
-    assert counts["design"] == 12
-    assert counts["combine"] == 6
-    assert counts["fit"] == counts["permute"] == 18
+    # the network, its twin and the two entries made of it, in two analyses and three subjects
+    assert counts["features"] == 8
+    assert counts["design"] == 24
+    assert counts["combine"] == 12
+    # the latter two are not fitted by themselves, but as two combinations
+    assert counts["fit"] == counts["permute"] == 24
     assert counts["compare"] == 6
     rest = {"probe", "collect", "evaluate", "report", "all", "total"}
     assert set(counts) == {"features", "design", "combine", "fit", "permute", "compare", *rest}

@@ -120,6 +120,13 @@ def weight_files(wildcards):
     return files_of_network(study.base_of(wildcards.model))
 
 
+def compared_slice(wildcards):
+    """Comparisons of an analysis, how they are tested, and at which level."""
+    entry = ANALYSES[wildcards.analysis]
+    test = {**entry["swap"], "fdr": entry["test"]["fdr"]}
+    return study.ordered({"compare": entry["compare"], "swap": test})
+
+
 def compared_fits(wildcards):
     entry = ANALYSES[wildcards.analysis]
     return {
@@ -131,7 +138,7 @@ def compared_fits(wildcards):
 def compared_sites(wildcards):
     """Tested sites of the compared models, where only significant sites enter."""
     entry = ANALYSES[wildcards.analysis]
-    if entry["test"]["among"] == "all":
+    if entry["swap"]["among"] == "all":
         return []
     return [
         f"{RESULTS}/tests/{wildcards.analysis}/{model}/sub-{wildcards.subject}.tsv"

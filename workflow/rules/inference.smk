@@ -45,7 +45,7 @@ rule compare:
         mem_mb=memory(3000),
         runtime=120,
     params:
-        analysis=analysis_slice("compare", "test"),
+        analysis=compared_slice,
         seed=config["seed"],
         code=rooms("inference"),
     script:

@@ -6,13 +6,10 @@ from braid.common import ArrayFiles, job_log, provenance, read_table, write_tabl
 from braid.inference import COLUMNS, collect_tables
 
 
-def labels(path):
-    """Analysis, model and subject, or data set and subject, that a path names."""
-    *_, last = folders = Path(path).parts
-    subject = last.removeprefix("sub-").split(".")[0].split("_")[0]
-    return (
-        (*folders[-3:-1], subject) if folders[-4] in ("fits", "tests") else (folders[-2], subject)
-    )
+def labels(path, folders):
+    """Names of the last folders of a path, and the subject that its file is of."""
+    *parts, _ = Path(path).parts
+    return (*parts[-folders:], Path(path).stem.removeprefix("sub-").split("_")[0])
 
 
 with job_log(snakemake.log[0]):
@@ -20,11 +17,14 @@ with job_log(snakemake.log[0]):
     tables = collect_tables(
         sites=(read_table(path) for path in inputs.sites),
         comparisons=(read_table(path) for path in inputs.comparisons),
-        fits=ArrayFiles({labels(path): path for path in inputs.fits}, without=("prediction",)),
-        nulls=ArrayFiles({labels(path): path for path in inputs.nulls}),
-        excluded={labels(path): read_table(path) for path in inputs.excluded},
-        quality={labels(path): read_table(path) for path in inputs.quality},
+        # analysis, model and subject
+        fits=ArrayFiles({labels(path, 2): path for path in inputs.fits}, without=("prediction",)),
+        nulls=ArrayFiles({labels(path, 2): path for path in inputs.nulls}),
+        # data set and subject
+        excluded={labels(path, 1): read_table(path) for path in inputs.excluded},
+        quality={labels(path, 1): read_table(path) for path in inputs.quality},
     )
+    origin = provenance(inputs.sites)
     for path in snakemake.output.tables:
         name = Path(path).stem
-        write_table(path, tables[name], COLUMNS[name], **provenance([*inputs.sites]))
+        write_table(path, tables[name], COLUMNS[name], **origin)

@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]):
         {model: read_array(snakemake.input[model]) for model in models},
         read_array(snakemake.input.response)["response"],
         analysis["compare"],
-        analysis["test"],
+        analysis["swap"],
         seed=seed_for(snakemake.params.seed, "compare", names.analysis, names.subject),
         sites=[read_table(path) for path in snakemake.input.get("sites", [])],
     )

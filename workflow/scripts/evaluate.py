@@ -1,5 +1,7 @@
 """Check a study's tables against its truth and against figures that are known."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from braid.common import job_log, provenance, read_table, write_table
@@ -7,11 +9,10 @@ from braid.inference import EVALUATION_COLUMNS, check_expectations, evaluate
 
 with job_log(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
-    tables = {
-        path.rsplit("/", 1)[-1].removesuffix(".tsv"): read_table(path) for path in inputs.tables
-    }
+    tables = {Path(path).stem: read_table(path) for path in inputs.tables}
     found = [check_expectations(tables, params.expect)]
     if inputs.truth:
         found.append(evaluate(tables, read_table(inputs.truth), params.analyses))
-    table = pd.concat([part for part in found if len(part)], ignore_index=True)
-    write_table(snakemake.output.table, table, EVALUATION_COLUMNS, **provenance([*inputs.tables]))
+    # an empty table would turn the columns' types into object
+    table = pd.concat([part for part in found if len(part)] or found, ignore_index=True)
+    write_table(snakemake.output.table, table, EVALUATION_COLUMNS, **provenance(inputs))

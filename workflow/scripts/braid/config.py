@@ -182,7 +182,7 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
             _known(task, tasks, f"{where}: analyses.{name}.tasks")
         for model in [*analysis["models"], *analysis["untrained"]]:
             _known(model, registry, f"{where}: analyses.{name}.models")
-        single = set(networks_of(analysis))
+        networks = {*registry, *(f"{model}{UNTRAINED}" for model in registry)}
         for combination, members in analysis["combinations"].items():
             if combination in registry:
                 raise InputError(
@@ -190,7 +190,7 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
                     "network of this name; choose another"
                 )
             for member in members:
-                _known(member, single, f"{where}: analyses.{name}.combinations.{combination}")
+                _known(member, networks, f"{where}: analyses.{name}.combinations.{combination}")
         for comparison, pair in analysis["compare"].items():
             for member in pair:
                 _known(
@@ -222,7 +222,8 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
     for name, entry in study["components"].items():
         place = f"{where}: components.{name}"
         _known(entry["analysis"], analyses, f"{place}.analysis")
-        _known(entry["model"], networks_of(analyses[entry["analysis"]]), f"{place}.model")
+        analysis = analyses[entry["analysis"]]
+        _known(entry["model"], fitted_networks(analysis), f"{place}.model")
     for name, entry in study["probes"].items():
         place = f"{where}: probes.{name}"
         _known(entry["analysis"], analyses, f"{place}.analysis")
@@ -253,14 +254,20 @@ def _known(name: str, valid: Iterable[str], where: str) -> None:
         raise InputError(f"{where}: unknown name '{name}'; {hint}")
 
 
-def networks_of(analysis: Mapping[str, Any]) -> list[str]:
-    """Names of the networks an analysis runs, trained ones first, then untrained twins."""
+def fitted_networks(analysis: Mapping[str, Any]) -> list[str]:
+    """Names of the networks an analysis fits, trained ones first, then untrained twins."""
     return [*analysis["models"], *(f"{name}{UNTRAINED}" for name in analysis["untrained"])]
+
+
+def networks_of(analysis: Mapping[str, Any]) -> list[str]:
+    """Names of the networks an analysis runs: those it fits, and other members of combinations."""
+    members = [name for group in analysis["combinations"].values() for name in group]
+    return list(dict.fromkeys([*fitted_networks(analysis), *members]))
 
 
 def models_of(analysis: Mapping[str, Any]) -> list[str]:
     """Names of all that an analysis fits: networks, untrained twins, combinations."""
-    return [*networks_of(analysis), *analysis["combinations"]]
+    return [*fitted_networks(analysis), *analysis["combinations"]]
 
 
 def base_of(model: str) -> str:

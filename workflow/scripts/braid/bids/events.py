@@ -32,16 +32,29 @@ def read_events(
     Raises
     ------
     InputError
-        If the file, a required column or a number is missing; names the file and the row.
+        If the file or a required column is missing, a time is no number, or a quotation mark is
+        never closed; names the file and the row.
     """
     path = Path(path)
     check_fetched(path)
     table = read_table(path, required=required)
     table["row"] = np.arange(1, len(table) + 1)
+    _check_quotes(table, path)
     for name in ("onset", "duration", "stim_time"):
         if name in table.columns:
             table[name] = _numbers(table[name], name, path)
     return table
+
+
+def _check_quotes(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a cell that runs over lines: a quotation mark there swallows the rows that follow."""
+    for name, column in table.select_dtypes(exclude="number").items():
+        long = np.flatnonzero([isinstance(cell, str) and "\n" in cell for cell in column])
+        if long.size:
+            raise InputError(
+                f"{path}: row {long[0] + 1}: {name} begins with a quotation mark that is "
+                "closed on a later line; remove it, or write it twice within quotation marks"
+            )
 
 
 def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:

@@ -11,6 +11,8 @@ from braid.common import InputError, read_json
 
 # prefix of each entity in a file name, in the order in which run labels give them
 _LABEL = {"session": "ses", "task": "task", "acquisition": "acq", "run": "run"}
+_SHORT = {**_LABEL, "subject": "sub", "description": "desc"}
+_LONG = {short: long for long, short in _SHORT.items()}
 _POINTER_SIZE = 1024
 _SMALL_POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs": "Git LFS"}
 
@@ -21,15 +23,14 @@ def given(value: Any) -> bool:
 
 
 def entities_of(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Entities of a BIDS file name, long names as keys, absent ones left out.
+    """Entities of a BIDS file name, in its order; parts that name none are left out.
 
-    Entities that are not part of the raw standard (`res`, `label`) keep their short names.
+    Subject, session, acquisition and description have long names as keys; all others (`task`,
+    `run`, `space`, `res`, `label`, ...) keep the names that the file gives them.
     """
-    from mne_bids import get_entities_from_fname
-
-    name = Path(path).name
-    found = get_entities_from_fname(name, on_error="ignore", verbose="ERROR")
-    return {key: value for key, value in found.items() if value is not None}
+    stem = Path(path).name.split(".", 1)[0]
+    pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
+    return {_LONG.get(short, short): value for short, value in pairs if value}
 
 
 def run_label(entities: Mapping[str, str]) -> str:
@@ -41,9 +42,40 @@ def run_label(entities: Mapping[str, str]) -> str:
 
 def run_entities(label: str) -> dict[str, str]:
     """Entities named by a run label (inverse of `run_label`), long names as keys."""
-    long_names = {short: long for long, short in _LABEL.items()}
-    pairs = (part.split("-", 1) for part in label.split("_"))
-    return {long_names[short]: value for short, value in pairs}
+    return entities_of(label)
+
+
+def fill_pattern(pattern: str, run: Any, subject: Any, key: str) -> str:
+    """Fill the path pattern of the config for one run.
+
+    Placeholders: `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}` (the BIDS entities,
+    without prefixes) and `{label}` (the whole run label).
+
+    Parameters
+    ----------
+    pattern : str
+    run : str
+        Run label.
+    subject : str
+        Subject label.
+    key : str
+        Key of the config that holds the pattern, for messages.
+
+    Raises
+    ------
+    InputError
+        If a placeholder has no value for this run, or the braces do not match.
+    """
+    values = {**run_entities(str(run)), "subject": str(subject), "label": str(run)}
+    try:
+        return pattern.format(**values)
+    except (KeyError, IndexError) as error:
+        raise InputError(
+            f"{key}: '{pattern}' has the placeholder {{{error.args[0]}}}, which run {run} does not "
+            f"have; those there are: {', '.join(sorted(values))}"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{key}: '{pattern}' is no path pattern ({error}); correct it") from None
 
 
 def check_fetched(path: Path) -> None:

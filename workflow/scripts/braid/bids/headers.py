@@ -75,7 +75,7 @@ def bold_header(path: Path, metadata: Mapping[str, Any]) -> Header:
 
     try:
         image: Any = nib.load(path)  # its base class has no shape
-    except (nib.filebasedimages.ImageFileError, OSError) as error:
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable NIfTI image ({reason}); copy it again") from None
     shape = image.shape
@@ -101,15 +101,15 @@ def parcel_header(path: Path, repetition_time: float | None) -> Header:
     """Header of a parcel array: `.npy` (volumes, parcels) or `.tsv` with one column per parcel."""
     sidecar = path.with_suffix(".json")
     metadata = read_json(sidecar) if sidecar.exists() else {}
-    if repetition_time is not None:
-        stated = metadata.get("RepetitionTime", repetition_time)
-        if abs(stated - repetition_time) > TR_TOLERANCE:
-            raise InputError(
-                f"{sidecar}: RepetitionTime is {stated:g} s but `repetition_time` in the config "
-                f"is {repetition_time:g} s; remove the key, or correct the sidecar"
-            )
-        metadata = {"RepetitionTime": repetition_time}
-    tr = _repetition_time(path, metadata)
+    if repetition_time is None or "RepetitionTime" in metadata:
+        tr = _repetition_time(path, metadata)
+    else:
+        tr = float(repetition_time)
+    if repetition_time is not None and abs(tr - repetition_time) > TR_TOLERANCE:
+        raise InputError(
+            f"{sidecar}: RepetitionTime is {tr:g} s but `repetition_time` in the config is "
+            f"{repetition_time:g} s; remove the key, or correct the sidecar"
+        )
     shape = _array_shape(path)
     if len(shape) != 2 or min(shape) < 1:
         raise InputError(
@@ -124,7 +124,7 @@ def _array_shape(path: Path) -> tuple[int, ...]:
     if path.suffix == ".npy":
         try:
             return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise InputError(
                 f"{path}: not a plain NumPy array ({error}); save it again without objects"
             ) from None
@@ -138,7 +138,8 @@ def _repetition_time(path: Path, metadata: Mapping[str, Any]) -> float:
     tr = metadata.get("RepetitionTime")
     if isinstance(tr, bool) or not isinstance(tr, int | float) or not tr > 0:
         raise InputError(
-            f"{path}: no JSON sidecar states its RepetitionTime (s, above zero); add it"
+            f"{path}: no JSON sidecar states its RepetitionTime as a number of seconds above zero; "
+            "add it"
             + (" (sparse acquisitions are not supported)" if "VolumeTiming" in metadata else "")
         )
     return float(tr)

@@ -6,14 +6,17 @@ environment that has Snakemake and little else.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from braid.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from braid.common.errors import BraidError, InputError
     from braid.common.io import (
         ArrayFiles,
+        atomic_folder,
         atomic_path,
+        current_umask,
         read_array,
         read_json,
         read_table,
@@ -27,34 +30,32 @@ if TYPE_CHECKING:
     from braid.common.origin import provenance
     from braid.common.progress_lines import progress
     from braid.common.random import rng, seed_for
-
-_HOME = {
-    "errors": ("BraidError", "InputError"),
-    "io": (
-        "ArrayFiles",
-        "atomic_path",
-        "read_array",
-        "read_json",
-        "read_table",
-        "sha256_of",
-        "write_array",
-        "write_json",
-        "write_table",
-        "write_text",
-    ),
-    "job": ("job_log",),
-    "progress_lines": ("progress",),
-    "origin": ("provenance",),
-    "random": ("rng", "seed_for"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "errors": ("BraidError", "InputError"),
+            "io": (
+                *("ArrayFiles", "atomic_folder", "atomic_path", "current_umask", "read_array"),
+                *("read_json", "read_table", "sha256_of", "write_array", "write_json"),
+                *("write_table", "write_text"),
+            ),
+            "job": ("job_log",),
+            "origin": ("provenance",),
+            "progress_lines": ("progress",),
+            "random": ("rng", "seed_for"),
+        },
+    )
 
 __all__ = [
     "ArrayFiles",
     "BraidError",
     "InputError",
+    "atomic_folder",
     "atomic_path",
+    "current_umask",
     "job_log",
+    "lazy_names",
     "progress",
     "provenance",
     "read_array",
@@ -68,9 +69,3 @@ __all__ = [
     "write_table",
     "write_text",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.common' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.common.{_MODULE_OF[name]}"), name)

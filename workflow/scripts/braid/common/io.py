@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,18 +48,54 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # what a library writes can depend on the suffixes, `.nii.gz` for one
+    suffixes = "".join(path.suffixes)
+    stem = path.name.removesuffix(suffixes)
+    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=suffixes, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         # mkstemp makes private files; results are shared with collaborators
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~current_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: PathLike) -> Iterator[Path]:
+    """Give a new folder beside `folder`; put it in its place if the block ends without an error.
+
+    What was there before is moved aside first and deleted last, so that at no time half of it is
+    left under its name.
+
+    Parameters
+    ----------
+    folder : path-like
+        Final destination; its parents are made.
+
+    Yields
+    ------
+    pathlib.Path
+        Empty folder to write to, of the same name.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as room:
+        fresh = Path(room) / folder.name
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(Path(room) / "old")
+        fresh.rename(folder)
+
+
+def current_umask() -> int:
+    """File permissions that this process withholds (they can only be read by setting them)."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -108,10 +144,11 @@ def write_table(
     undescribed = [name for name in table.columns if name not in columns]
     if undescribed:
         raise ValueError(f"{path.name}: columns without a description: {', '.join(undescribed)}")
+    described = {name: {"Description": columns[name]} for name in table.columns}
     with atomic_path(path) as temporary:
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-    described = {name: {"Description": columns[name]} for name in table.columns}
-    write_json(path.with_suffix(".json"), {**described, **sidecar})
+        # before the table appears, so that there is none without its description
+        write_json(path.with_suffix(".json"), {**described, **sidecar})
 
 
 def read_table(path: PathLike, required: tuple[str, ...] = (), **dtypes: Any) -> pd.DataFrame:
@@ -139,12 +176,7 @@ def read_table(path: PathLike, required: tuple[str, ...] = (), **dtypes: Any) ->
             encoding="utf-8-sig",
             dtype={**text, **dtypes},
         )
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        ValueError,
-    ) as error:
+    except ValueError as error:  # all that parsing, decoding and conversion raise
         raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from None
     for name in required:
         if name not in table.columns:
@@ -178,12 +210,14 @@ def write_array(path: PathLike, array: xr.Dataset | xr.DataArray, **attrs: Any) 
 
 
 def read_array(path: PathLike) -> xr.Dataset:
-    """Read a netCDF file into memory and close it; a missing one is an `InputError`."""
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    with xr.open_dataset(path, engine="h5netcdf") as dataset:
-        return dataset.load()
+    """Read a netCDF file into memory and close it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    return _load(path)
 
 
 class ArrayFiles(Mapping[Key, xr.Dataset]):
@@ -201,8 +235,7 @@ class ArrayFiles(Mapping[Key, xr.Dataset]):
         self.without = list(without)
 
     def __getitem__(self, key: Key) -> xr.Dataset:
-        with xr.open_dataset(self.paths[key], engine="h5netcdf") as dataset:
-            return dataset.drop_vars(self.without, errors="ignore").load()
+        return _load(self.paths[key], self.without)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.paths)
@@ -218,6 +251,20 @@ def sha256_of(path: PathLike) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _load(path: PathLike, without: Sequence[str] = ()) -> xr.Dataset:
+    """Read a netCDF file but for some variables, and close it."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            return dataset.drop_vars(without, errors="ignore").load()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read as netCDF4 ({error}); remove it and make it again"
+        ) from None
 
 
 def _attribute(value: Any) -> Any:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "components": ("COMPONENTS_COLUMNS", "Components", "weight_components"),
-    "units": ("UNITS_COLUMNS", "extreme_units", "spread_of"),
-    "weights": ("Member", "common_layer"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+from braid.common import lazy_names
+
+if TYPE_CHECKING:
+    from braid.concepts.components import COMPONENTS_COLUMNS, Components, weight_components
+    from braid.concepts.units import UNITS_COLUMNS, extreme_units, spread_of
+    from braid.concepts.weights import Member, common_layer
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "components": ("COMPONENTS_COLUMNS", "Components", "weight_components"),
+            "units": ("UNITS_COLUMNS", "extreme_units", "spread_of"),
+            "weights": ("Member", "common_layer"),
+        },
+    )
 
 __all__ = [
     "COMPONENTS_COLUMNS",
@@ -22,9 +30,3 @@ __all__ = [
     "spread_of",
     "weight_components",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.concepts' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.concepts.{_MODULE_OF[name]}"), name)

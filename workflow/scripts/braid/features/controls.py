@@ -83,7 +83,7 @@ def _array(path: Path) -> np.ndarray:
     """Map a two-dimensional numeric array from disk."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from None
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
         raise InputError(

@@ -17,7 +17,7 @@ from braid.common import BraidError, InputError, progress
 from braid.features.controls import control_rows, picture_order
 from braid.features.pictures import iter_pictures
 from braid.features.store import FeatureStore, Writer, key_of
-from braid.features.units import Unit, read_units, units_digest
+from braid.features.units import Unit, blanked, read_units, units_digest
 from braid.models import Layer, LoadedModel, Tokens
 from braid.models.registry import CONTROLS, nearest
 
@@ -64,6 +64,7 @@ def extract(
 
     Empty text is read as the network's special tokens alone (or one start token where it has none);
     a unit without a picture is shown zeros after the network's own normalisation, its mean colour.
+    An entry with the key `blank` sees all units so: its pictures, or its texts, are left empty.
     Text longer than the context is cut as the entry's `too_long` says, counted and warned of.
 
     Parameters
@@ -95,7 +96,7 @@ def extract(
     """
     settings = _settings(params)
     store = store if isinstance(store, FeatureStore) else FeatureStore(store)
-    listed = read_units(units, stimuli_root)
+    listed = blanked(read_units(units, stimuli_root), model.entry.get("blank"))
     _check_modality(model, listed, settings)
     stimuli = units_digest(listed)
     fields = {layer.name: _fields(model, layer, stimuli, settings) for layer in model.layers}
@@ -377,6 +378,11 @@ def _run(model: LoadedModel, items: Sequence[_Item], wanted: set[str]) -> dict[s
             raise
         if len(items) > 1:
             parts = [_run(model, [item], wanted) for item in items]
+            warnings.warn(
+                f"model '{model.name}': {len(items)} units fail together, not one by one "
+                f"({type(error).__name__}: {error}); they were run one by one",
+                stacklevel=2,
+            )
             return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
         raise BraidError(
             f"model '{model.name}': {_told(items[0])} fails ({type(error).__name__}: {error})"

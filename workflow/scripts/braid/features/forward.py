@@ -117,7 +117,9 @@ def _quiet(model: LoadedModel) -> Iterator[None]:
         elif kind == "cuda":
             # convolutions use TF32 by default, which keeps 10 bits
             stack.enter_context(
-                torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+                torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
             )
         yield
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -14,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import xarray as xr
 
-from braid.common import InputError, read_json, sha256_of, write_json
+from braid.common import InputError, current_umask, read_json, sha256_of, write_json
 from braid.models.digests import canonical, digest
 
 _ARRAY, _UNITS, _KEY = "features.npy", "units.json", "key.json"
@@ -260,9 +259,7 @@ class Writer:
         write_json(self._folder / _KEY, content)
         key = key_of(self.fields)
         # mkdtemp makes private folders; a store is shared
-        umask = os.umask(0)
-        os.umask(umask)
-        self._folder.chmod(0o777 & ~umask)
+        self._folder.chmod(0o777 & ~current_umask())
         self.store._adopt(self._folder, key)
         return key
 

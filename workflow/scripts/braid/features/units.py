@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,18 @@ def read_units(table: pd.DataFrame, root: str | Path) -> list[Unit]:
             f"units table: unit {repeated.iloc[0]} stands in several rows; each must occur once"
         )
     return [_unit(row, Path(root)) for row in table.to_dict("records")]
+
+
+def blanked(units: Sequence[Unit], what: str | None) -> list[Unit]:
+    """Units without their `pictures` or without their `text`; as they are if `what` is None.
+
+    A network that takes both is then given one of the two alone, as each unit has it.
+    """
+    if what == "pictures":
+        return [replace(unit, frame_time=None) for unit in units]
+    if what == "text":
+        return [replace(unit, text="", target=None, word="") for unit in units]
+    return list(units)
 
 
 def units_digest(units: Sequence[Unit]) -> str:

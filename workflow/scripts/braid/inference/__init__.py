@@ -1,40 +1,111 @@
-"""Statistics: permutation nulls with retraining, model comparisons, tables over subjects."""
+"""Statistics: nulls with retraining, bootstraps, comparisons, groups, ceilings, tables."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "decision": ("bh", "max_t", "p_values"),
-    "evaluation": ("evaluate",),
-    "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
-    "nulls": ("Draws", "draw_permutations"),
-    "sites": ("SITES_COLUMNS", "test_sites"),
-    "swap": ("COMPARISONS_COLUMNS", "compare_models"),
-    "tables": ("COLUMNS", "collect_tables"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+from braid.common import lazy_names
+
+if TYPE_CHECKING:
+    from braid.inference.bootstrap import (
+        bootstrap_bins,
+        bootstrap_predictions,
+        bootstrap_scores,
+        compare_draws,
+        draw_bins,
+        draw_weights,
+        interval,
+        leave_one_out,
+        make_blocks,
+    )
+    from braid.inference.ceilings import (
+        cross_subject_scores,
+        extrapolate,
+        from_repeats,
+        inter_subject_correlation,
+        ncsnr,
+        normalise,
+        split_half,
+    )
+    from braid.inference.decision import bh, fdr, max_t, p_values, smallest_q
+    from braid.inference.evaluation import evaluate
+    from braid.inference.expectations import EVALUATION_COLUMNS, check_expectations
+    from braid.inference.group import (
+        GROUP_COLUMNS,
+        group_table,
+        group_test,
+        hierarchical_bootstrap,
+    )
+    from braid.inference.nulls import Draws, draw_permutations
+    from braid.inference.permutation import draw_scores, sequential_scores
+    from braid.inference.sequential import sequential_p
+    from braid.inference.sites import SITES_COLUMNS, test_sites
+    from braid.inference.swap import COMPARISONS_COLUMNS, compare_models
+    from braid.inference.tables import COLUMNS, collect_tables
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "bootstrap": (
+                *("bootstrap_bins", "bootstrap_predictions", "bootstrap_scores"),
+                *("compare_draws", "draw_bins", "draw_weights"),
+                *("interval", "leave_one_out", "make_blocks"),
+            ),
+            "ceilings": (
+                *("cross_subject_scores", "extrapolate", "from_repeats"),
+                *("inter_subject_correlation", "ncsnr", "normalise", "split_half"),
+            ),
+            "decision": ("bh", "fdr", "max_t", "p_values", "smallest_q"),
+            "evaluation": ("evaluate",),
+            "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
+            "group": ("GROUP_COLUMNS", "group_table", "group_test", "hierarchical_bootstrap"),
+            "nulls": ("Draws", "draw_permutations"),
+            "permutation": ("draw_scores", "sequential_scores"),
+            "sequential": ("sequential_p",),
+            "sites": ("SITES_COLUMNS", "test_sites"),
+            "swap": ("COMPARISONS_COLUMNS", "compare_models"),
+            "tables": ("COLUMNS", "collect_tables"),
+        },
+    )
 
 __all__ = [
     "COLUMNS",
     "COMPARISONS_COLUMNS",
     "EVALUATION_COLUMNS",
+    "GROUP_COLUMNS",
     "SITES_COLUMNS",
     "Draws",
     "bh",
+    "bootstrap_bins",
+    "bootstrap_predictions",
+    "bootstrap_scores",
     "check_expectations",
     "collect_tables",
+    "compare_draws",
     "compare_models",
+    "cross_subject_scores",
+    "draw_bins",
     "draw_permutations",
+    "draw_scores",
+    "draw_weights",
     "evaluate",
+    "extrapolate",
+    "fdr",
+    "from_repeats",
+    "group_table",
+    "group_test",
+    "hierarchical_bootstrap",
+    "inter_subject_correlation",
+    "interval",
+    "leave_one_out",
+    "make_blocks",
     "max_t",
+    "ncsnr",
+    "normalise",
     "p_values",
+    "sequential_p",
+    "sequential_scores",
+    "smallest_q",
+    "split_half",
     "test_sites",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.inference' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.inference.{_MODULE_OF[name]}"), name)

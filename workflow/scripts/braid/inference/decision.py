@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from braid.common import InputError
+
+METHODS = ("bh", "by")
+
 
 @dataclass(frozen=True)
 class Sites:
@@ -94,7 +98,11 @@ def p_values(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 
 def max_t(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Family-wise p over all sites from the maximum of each draw, (sites,)."""
+    """Family-wise p over all sites from the maximum of each draw, (sites,).
+
+    Of raw scores, a site with a wide null sets the bar for all; of studentised ones (the
+    default of `test_sites`), all sites count alike.
+    """
     tested = np.isfinite(observed)
     if not tested.any():
         return np.full(observed.shape, np.nan)
@@ -102,10 +110,40 @@ def max_t(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     return p_values(observed, np.repeat(highest[:, None], len(observed), axis=1))
 
 
-def bh(p: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q over the finite p values; NaN stays NaN and does not count."""
+def fdr(p: np.ndarray, method: str = "bh") -> np.ndarray:
+    """Compute false discovery rates q over the finite p; NaN stays NaN and does not count.
+
+    Parameters
+    ----------
+    p : array, (sites,)
+    method : {"bh", "by"}
+        Benjamini-Hochberg, valid for independent or positively dependent p; Benjamini-Yekutieli,
+        valid for any dependence, at the price of a factor of about log(sites).
+
+    Raises
+    ------
+    InputError
+        For another method.
+    """
+    if method not in METHODS:
+        raise InputError(f"test.fdr_method: '{method}' is not one of {', '.join(METHODS)}")
     q = np.full(p.shape, np.nan)
     finite = np.isfinite(p)
     if finite.any():
-        q[finite] = false_discovery_control(p[finite], method="bh")
+        q[finite] = false_discovery_control(p[finite], method=method)
     return q
+
+
+def bh(p: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q (see `fdr`)."""
+    return fdr(p, "bh")
+
+
+def smallest_q(n_sites: int, n_draws: int, method: str = "bh", n_found: int = 1) -> float:
+    """Smallest q that `n_found` sites at the smallest p, 1 / (n_draws + 1), can reach together.
+
+    With few draws and many sites no single site can be significant: 500 draws and 100 sites
+    give 0.2 for one site alone.
+    """
+    penalty = np.sum(1.0 / np.arange(1, n_sites + 1)) if method == "by" else 1.0
+    return float(min(1.0, penalty * n_sites / (max(n_found, 1) * (n_draws + 1))))

@@ -30,6 +30,7 @@ def evaluate(
     tables: Mapping[str, pd.DataFrame],
     truth: pd.DataFrame,
     analyses: Mapping[str, Mapping[str, Any]],
+    transfers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """Compare what a study found with what was planted.
 
@@ -58,25 +59,38 @@ def evaluate(
     In stories there are no pictures: vision and joint sites count as silent there, and sum
     sites as language sites, none of which counts as clear.
 
+    Measures, per transfer, over the sites that both of its analyses have:
+
+    - silent sites with p <= .05 and called significant, bounded as above. A site is silent here
+      if it is silent in either analysis: a model cannot carry over what drives a site in one.
+    - clearly driven sites that are significant for at least one model of the right kind, with the
+      thresholds above. A site is clear here if it is clear in both analyses.
+    - sum sites of which language alone drives one analysis, for which `clear` is not stated: more
+      than the 95 % binomial bound of .05 are found.
+
     Parameters
     ----------
     tables : mapping of str to pandas.DataFrame
-        `sites` and `comparisons` of `collect_tables`.
+        `sites` and `comparisons` of `collect_tables`; with transfers, `transfers` too: the tables
+        of `transfer_sites`, joined.
     truth : pandas.DataFrame
         `kind_of_recording` (ieeg or bold), `subject`, `site`, `kind` (vision, language, sum,
         joint or silent), `clear`.
     analyses : mapping
         The config's analyses by name: `kind`, `tasks`, `compare`.
+    transfers : mapping, optional
+        The config's transfers by name: `source` and `target`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `EVALUATION_COLUMNS`; `stage` is the analysis.
+        Columns of `EVALUATION_COLUMNS`; `stage` is the analysis, or `transfer` with the name of
+        the transfer before the measure.
 
     Raises
     ------
     InputError
-        If the truth lacks a column, or no tested site is in it.
+        If the truth lacks a column, or no tested site of an analysis or a transfer is in it.
     """
     for column in TRUTH_REQUIRED:
         if column not in truth.columns:
@@ -86,17 +100,17 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for name, analysis in analyses.items():
         planted = planted_kinds(truth, analysis["kind"], analysis.get("tasks", []))
-        sites = _with_truth(tables["sites"], planted, name)
-        if sites.empty:
-            raise InputError(
-                f"truth: none of the tested sites of analysis '{name}' is in it; "
-                "subjects and sites must be named alike"
-            )
+        sites = _with_truth(tables["sites"], planted, "analysis", name)
         compare = dict(analysis.get("compare") or {})
         rows += silent_checks(name, sites, compare)
         rows += found_checks(name, sites, compare)
         rows += trained_checks(name, sites, compare)
-        rows += combination_checks(name, _with_truth(tables["comparisons"], planted, name))
+        rows += combination_checks(name, _compared(tables["comparisons"], planted, name))
+    for name, entry in (transfers or {}).items():
+        source, target = analyses[entry["source"]], analyses[entry["target"]]
+        planted = planted_in_both(truth, source, target)
+        sites = _with_truth(tables["transfers"], planted, "transfer", name)
+        rows += transfer_checks(name, sites, dict(source.get("compare") or {}))
     return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
 
 
@@ -112,6 +126,32 @@ def planted_kinds(truth: pd.DataFrame, recording: str, tasks: Sequence[str]) -> 
         planted.loc[sums, "clear"] = False
         planted.loc[sums, "kind"] = "language"
     return planted[["subject", "site", "kind", "clear"]]
+
+
+def planted_in_both(
+    truth: pd.DataFrame, source: Mapping[str, Any], target: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Truth of the sites of a transfer, with the kinds that both of its analyses can drive.
+
+    Where language alone drives a sum site in one of them, it is a language site for the transfer;
+    the column `partial` marks it.
+    """
+    first, second = (
+        planted_kinds(truth, analysis["kind"], analysis.get("tasks", []))
+        for analysis in (source, target)
+    )
+    both = first.merge(second, on=["subject", "site"], suffixes=("_source", "_target"))
+    kinds = both[["kind_source", "kind_target"]]
+    silent, language = ((kinds == kind).any(axis=1) for kind in ("silent", "language"))
+    return pd.DataFrame(
+        {
+            "subject": both["subject"],
+            "site": both["site"],
+            "kind": np.select([silent, language], ["silent", "language"], both["kind_source"]),
+            "clear": _true(both["clear_source"]) & _true(both["clear_target"]),
+            "partial": ~silent & (both["kind_source"] != both["kind_target"]),
+        }
+    )
 
 
 def upper_bound(n: int, rate: float = NOMINAL) -> float:
@@ -132,12 +172,15 @@ def silent_checks(
     if silent.empty:
         return []
     n = len(silent[["subject", "site"]].drop_duplicates())
-    model = _role(compare, "fusion") or str(sites["model"].iloc[0])
+    models = list(dict.fromkeys(silent["model"]))
+    fusion = _role(compare, "fusion")
+    model = fusion if fusion in models else models[0]
     bound = upper_bound(n)
     rows = []
-    for who, part in ((f"by {model}", silent[silent["model"] == model]), ("over models", silent)):
-        if part.empty:
-            continue
+    parts = {f"by {model}": silent[silent["model"] == model]}
+    if len(models) > 1:
+        parts["over models"] = silent
+    for who, part in parts.items():
         for what, share in (
             ("with p <= .05", (part["p"] <= NOMINAL).mean()),
             ("called significant", _true(part["significant"]).mean()),
@@ -163,8 +206,7 @@ def found_checks(
     for kind, group in clear.groupby("kind"):
         right = group[group["model"].isin(right_models(compare, str(kind)))]
         if len(right):
-            by_site = _true(right["significant"]).groupby([right["subject"], right["site"]]).any()
-            found[str(kind)] = by_site
+            found[str(kind)] = _found(right)
     if not found:
         return []
     every = pd.concat(found.values())
@@ -252,6 +294,22 @@ def combination_checks(stage: str, comparisons: pd.DataFrame) -> list[dict[str, 
     return rows
 
 
+def transfer_checks(
+    name: str, sites: pd.DataFrame, compare: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Count false positives and found sites of one transfer; `compare` is its source's."""
+    stage = "transfer"
+    rows = [*silent_checks(stage, sites, compare), *found_checks(stage, sites, compare)]
+    part = sites[sites["partial"] & sites["model"].isin(right_models(compare, "language"))]
+    if len(part):
+        found = _found(part)
+        share, bound = found.mean(), upper_bound(len(found))
+        threshold = f"> {bound:.4f} (95 % binomial bound of {NOMINAL})"
+        measure = f"share of {len(found)} sum sites found"
+        rows.append(_row(stage, measure, share, threshold, share > bound))
+    return [{**row, "measure": f"{name}: {row['measure']}"} for row in rows]
+
+
 def right_models(compare: Mapping[str, Sequence[str]], kind: str) -> list[str]:
     """Models that should find a kind of site (see `evaluate`)."""
     models = [_role(compare, role) for role in _ROLES if _drives(role, kind)]
@@ -273,10 +331,25 @@ def _role(compare: Mapping[str, Sequence[str]], role: str) -> str | None:
     return str(pair[0]) if pair is not None and pair[1] == pair[0] + _UNTRAINED else None
 
 
-def _with_truth(table: pd.DataFrame, planted: pd.DataFrame, analysis: str) -> pd.DataFrame:
-    """Rows of one analysis whose sites have a truth, with it."""
-    rows = table[table["analysis"] == analysis]
-    return rows.merge(planted, on=["subject", "site"], how="inner")
+def _with_truth(table: pd.DataFrame, planted: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
+    """Rows of one analysis or transfer whose sites have a truth, with it; there must be some."""
+    rows = table[table[column] == name].merge(planted, on=["subject", "site"], how="inner")
+    if rows.empty:
+        raise InputError(
+            f"truth: none of the tested sites of {column} '{name}' is in it; "
+            "subjects and sites must be named alike"
+        )
+    return rows
+
+
+def _compared(table: pd.DataFrame, planted: pd.DataFrame, analysis: str) -> pd.DataFrame:
+    """Rows of the comparisons of an analysis, which may have none, with their truth."""
+    return table[table["analysis"] == analysis].merge(planted, on=["subject", "site"])
+
+
+def _found(sites: pd.DataFrame) -> pd.Series:
+    """Whether each site is significant for at least one model."""
+    return _true(sites["significant"]).groupby([sites["subject"], sites["site"]]).any()
 
 
 def _true(values: pd.Series) -> pd.Series:

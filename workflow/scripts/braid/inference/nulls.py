@@ -1,7 +1,7 @@
 """Null permutations of responses: which row each row takes its response from.
 
-Every kind moves responses only within their run, and whole rows at a time, so all targets move
-together.
+Whole rows move, so all targets move together. All kinds but `image` stay within runs. When to use
+which, and how far each can be trusted, stands in `README.md` beside this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from braid.common import InputError, rng
 
-KINDS = ("circular_shift", "block", "shuffle")
+KINDS = ("circular_shift", "block", "shuffle", "image")
 _MANY = 10**18
 _MARGIN = 10  # samples that a circular shift keeps clear beyond the span of the delays
 
@@ -51,17 +51,27 @@ def draw_permutations(
     block: float = 20.0,
     span: int = 0,
     run_labels: Sequence[str] | None = None,
+    units: np.ndarray | None = None,
+    roles: np.ndarray | None = None,
 ) -> Draws:
-    """Draw permutations of the rows within runs.
+    """Draw permutations of the rows.
 
     Parameters
     ----------
-    kind : {"circular_shift", "block", "shuffle"}
+    kind : {"circular_shift", "block", "shuffle", "image"}
         `circular_shift` rotates each run, keeping the autocorrelation of the responses, except
         where the run's ends meet: runs should last many autocorrelation times. Runs rotate
-        independently. `block` exchanges blocks of `block` seconds within runs, without
+        independently. Where rows are events, it rotates the pairing of stimuli with responses
+        by whole events, and `min_shift` counts seconds of the recording between an event and
+        the one whose response it takes: the "event shift" of event-locked designs.
+        `block` exchanges blocks of `block` seconds within runs, without
         replacement, with a random origin; it keeps the autocorrelation up to that length.
         `shuffle` exchanges single rows: anti-conservative where rows are autocorrelated.
+        `image` exchanges whole units (pictures, words) of single-trial designs: the repeats of
+        one unit take the responses to the repeats of another one, in their order. Two units are
+        exchanged only if their repeats have the same `roles`, so that every row stays among
+        the training, or the test, rows of each fold. Units may come from different runs: the
+        responses must be comparable between runs, and the order of presentation random.
     runs, times : array, (n,)
         Run and time (s) of each row, in order.
     n : int
@@ -76,14 +86,20 @@ def draw_permutations(
         Samples that the delays span; circular shifts exceed it by ten samples.
     run_labels : sequence of str, optional
         For messages.
+    units : array, (n,), optional
+        Name of the unit of each row (`image`).
+    roles : array, (n,), optional
+        What each row is used for, for example the fold that tests it (`image`).
 
     Raises
     ------
     InputError
-        If the kind is unknown or a run is too short for it.
+        If the kind is unknown, a run is too short for it, or no two units can be exchanged.
     """
     if kind not in KINDS:
         raise InputError(f"test.nulls: '{kind}' is not one of {', '.join(KINDS)}")
+    if kind == "image":
+        return _images(units, np.zeros(len(runs)) if roles is None else roles, n, seed)
     starts = np.r_[0, np.flatnonzero(np.diff(runs)) + 1, len(runs)]
     pieces = [slice(a, b) for a, b in pairwise(starts)]
     names = [
@@ -110,6 +126,38 @@ def draw_permutations(
         distinct = min(distinct * count, _MANY)
     note = "anti-conservative where rows are autocorrelated" if kind == "shuffle" else ""
     return Draws(kind, rows, distinct, note)
+
+
+def _images(units: np.ndarray | None, roles: np.ndarray, n: int, seed: int) -> Draws:
+    """Exchange whole units that have as many repeats, in the same roles."""
+    if units is None:
+        raise InputError(
+            "test.nulls: 'image' needs the unit of every sample, but the responses have no "
+            "coordinate 'unit'; use 'circular_shift' or 'block'"
+        )
+    rows_of: dict[str, list[int]] = {}
+    for row, unit in enumerate(np.asarray(units).astype(str)):
+        rows_of.setdefault(unit, []).append(row)
+    alike: dict[tuple, list[list[int]]] = {}
+    for rows_of_unit in rows_of.values():
+        alike.setdefault(tuple(sorted(roles[rows_of_unit].tolist())), []).append(rows_of_unit)
+    fixed = sum(len(members) == 1 for members in alike.values())
+    if fixed == len(alike):
+        raise InputError(
+            f"test.nulls: no two of the {len(rows_of)} units have repeats in the same folds, so "
+            "'image' cannot exchange any; use 'circular_shift' or 'block'"
+        )
+    generator = rng(seed, "null", "image")
+    drawn = np.tile(np.arange(len(roles), dtype=np.int32), (n, 1))
+    distinct = 1
+    for members in alike.values():
+        # repeats by role and then by time, so that each keeps its role
+        rows = np.array([sorted(one, key=lambda row: (roles[row], row)) for one in members])
+        order = generator.permuted(np.tile(np.arange(len(rows)), (n, 1)), axis=1)
+        drawn[:, rows] = rows[order]
+        distinct = min(distinct * math.factorial(min(len(rows), 25)), _MANY)
+    note = f"{fixed} of {len(rows_of)} units have no partner and stay in place" if fixed else ""
+    return Draws("image", drawn, distinct, note)
 
 
 def allowed_shifts(times: np.ndarray, min_shift: float, min_rows: int, name: str) -> np.ndarray:

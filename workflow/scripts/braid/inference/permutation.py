@@ -6,7 +6,8 @@ draw costs the products with the responses only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,52 @@ from braid.encoding.solver import (
     score_fixed,
 )
 from braid.inference.nulls import Draws
+from braid.inference.sequential import STOP, Stopped, sequential_p
 
+ALPHAS = ("fixed", "reselect", "hybrid")
+CHECKED = 50  # draws that `hybrid` scores both ways
 _COLUMNS = 2048  # targets x draws in one product
+_NARROW = 0.10  # difference in width that is worth a warning
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How null scores with fixed penalties compare with those that choose penalties anew.
+
+    Attributes
+    ----------
+    draws : int
+        Draws that were scored both ways.
+    width : float
+        Standard deviation with penalties chosen anew over that with fixed ones; root mean
+        squares over these draws and all targets.
+    ks_fixed, ks_widened : float
+        Kolmogorov-Smirnov distance of the scores with penalties chosen anew from the fixed ones,
+        as they are and widened; all targets together, each in its own standard deviations.
+    tail : float
+        Share of the scores with penalties chosen anew above the 95 % quantile of their target's
+        widened null; 0.05 if they agree.
+    """
+
+    draws: int
+    width: float
+    ks_fixed: float
+    ks_widened: float
+    tail: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain numbers, for an attribute."""
+        return {name: round(value, 5) for name, value in asdict(self).items()}
+
+    def note(self) -> str:
+        """One sentence for the reader; a warning where the two differ much."""
+        text = (
+            f"penalties fixed; null scores widened by {self.width:.3f}, as {self.draws} draws "
+            "with penalties chosen anew ask for"
+        )
+        if abs(self.width - 1.0) > _NARROW:
+            text += "; WARNING: the two differ much, so test.alpha: reselect is safer"
+        return text
 
 
 def null_problem(
@@ -46,6 +91,106 @@ def null_problem(
         nested=reselect,
         alpha_floor=None if reselect else float(np.nanmin(alpha)),
     )
+
+
+def draw_scores(
+    x: np.ndarray,
+    folds: list[Fold],
+    grid: Grid,
+    ridge: Mapping[str, Any],
+    y: np.ndarray,
+    draws: Sequence[Draws],
+    alpha: np.ndarray,
+    how: str = "fixed",
+) -> tuple[list[np.ndarray], Agreement | None]:
+    """Null scores of several nulls with penalties treated as `test.alpha` says.
+
+    `fixed` keeps the penalties that the observed responses chose. Draws did not choose them, so
+    their scores vary a little less than the observed one: p comes out somewhat too small where
+    features are many for the rows. `reselect` chooses penalties in every draw, which makes draws
+    and observed scores exchangeable, at many times the cost. `hybrid` keeps them, chooses them
+    anew in the first `CHECKED` draws, and widens the fixed null by the ratio of the standard
+    deviations (one number for all targets); it does so for the first null, and keeps penalties
+    for the others.
+
+    Parameters
+    ----------
+    x : array, (n, p)
+    folds, grid, ridge
+        Of the observed fit.
+    y : array, (n, targets)
+        Without NaN.
+    draws : sequence of Draws
+    alpha : array, (folds, targets)
+        Penalties of the observed fit.
+    how : {"fixed", "reselect", "hybrid"}
+
+    Returns
+    -------
+    scores : list of numpy.ndarray of float32, (draws, targets)
+        One for each of `draws`.
+    agreement : Agreement or None
+        For `hybrid` only.
+
+    Raises
+    ------
+    InputError
+        If `how` is unknown or the penalties belong to other folds.
+    """
+    if how not in ALPHAS:
+        raise InputError(f"test.alpha: '{how}' is not one of {', '.join(ALPHAS)}")
+
+    def scored(some: Sequence[Draws], reselect: bool) -> list[np.ndarray]:
+        problem = null_problem(x, folds, grid, ridge, alpha, reselect)
+        select, memory = ridge.get("select", "r"), ridge.get("memory_mb", MEMORY_MB)
+        return [null_scores(problem, y, one, alpha, grid, select, reselect, memory) for one in some]
+
+    scores = scored(draws, how == "reselect")
+    if how != "hybrid":
+        return scores, None
+    (anew,) = scored([replace(draws[0], rows=draws[0].rows[:CHECKED])], True)
+    scores[0], agreement = widened(scores[0], anew)
+    return scores, agreement
+
+
+def widened(fixed: np.ndarray, anew: np.ndarray) -> tuple[np.ndarray, Agreement]:
+    """Widen fixed-penalty null scores about each target's mean to those of fewer, better draws.
+
+    Parameters
+    ----------
+    fixed : array, (draws, targets)
+    anew : array, (some draws, targets)
+        The first of the same draws, with penalties chosen anew.
+
+    Returns
+    -------
+    scores : numpy.ndarray of float32, (draws, targets)
+    agreement : Agreement
+    """
+    from scipy.stats import ks_2samp
+
+    usable = np.isfinite(fixed).all(axis=0) & np.isfinite(anew).all(axis=0)
+    mean = fixed[:, usable].mean(axis=0, dtype=np.float64)
+    sd = fixed[:, usable].std(axis=0, dtype=np.float64)
+    usable[usable] = sd > 0
+    mean, sd = mean[sd > 0], sd[sd > 0]
+    if not usable.any() or len(anew) < 2:
+        return fixed, Agreement(len(anew), 1.0, np.nan, np.nan, np.nan)
+    z_fixed, z_anew = (fixed[:, usable] - mean) / sd, (anew[:, usable] - mean) / sd
+    # of the same draws both ways, so that what is common to them leaves the ratio
+    same = z_fixed[: len(anew)]
+    width = float(np.sqrt(np.mean(z_anew.var(axis=0)) / np.mean(same.var(axis=0))))
+    limit = np.quantile(z_fixed, 0.95, axis=0) * width
+    found = Agreement(
+        draws=len(anew),
+        width=width,
+        ks_fixed=float(ks_2samp(z_fixed.ravel(), z_anew.ravel()).statistic),
+        ks_widened=float(ks_2samp(z_fixed.ravel() * width, z_anew.ravel()).statistic),
+        tail=float(np.mean(z_anew > limit)),
+    )
+    scores = fixed.copy()
+    scores[:, usable] = mean + (fixed[:, usable] - mean) * width
+    return scores, found
 
 
 def null_scores(
@@ -87,6 +232,34 @@ def null_scores(
     if not reselect and pays(problem, alpha, memory_mb):
         return _through_smoothers(problem, y, draws, alpha)
     return _through_features(problem, y, draws, alpha, grid, select, reselect, memory_mb)
+
+
+def sequential_scores(
+    problem: Problem,
+    y: np.ndarray,
+    draws: Draws,
+    observed: np.ndarray,
+    alpha: np.ndarray,
+    grid: Grid,
+    select: str = "r",
+    reselect: bool = False,
+    memory_mb: float = MEMORY_MB,
+    stop: int = STOP,
+    correction: str = "fdr",
+) -> Stopped:
+    """One-sided p of each target's score, with no more draws for targets that are not significant.
+
+    Makes choosing penalties anew in every draw affordable. Parameters as for `null_scores` and
+    `sequential_p`; `observed` (targets,) is the score that is tested.
+    """
+
+    def draw(part: slice, targets: np.ndarray) -> np.ndarray:
+        some = replace(draws, rows=draws.rows[part])
+        return null_scores(
+            problem, y[:, targets], some, alpha[:, targets], grid, select, reselect, memory_mb
+        )
+
+    return sequential_p(observed, draw, len(draws.rows), stop=stop, correction=correction)
 
 
 def _through_features(

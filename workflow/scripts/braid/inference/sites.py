@@ -22,20 +22,21 @@ from braid.encoding.design import (
 )
 from braid.encoding.fit import check_device, finite_targets, grid_of
 from braid.encoding.folds import Fold, folds_of, run_labels
-from braid.encoding.planner import MEMORY_MB
 from braid.inference.decision import (
     Sites,
-    bh,
+    fdr,
     group_targets,
     max_t,
     p_values,
     site_maxima,
+    smallest_q,
     studentised,
 )
 from braid.inference.nulls import Draws, draw_permutations
-from braid.inference.permutation import null_problem, null_scores
+from braid.inference.permutation import Agreement, draw_scores
 
 BESIDE = 200  # draws at most of nulls that only show their width beside the primary one
+MAXIMA = ("studentised", "raw")
 SITES_COLUMNS = {
     "analysis": "Analysis of the config",
     "subject": "Subject label",
@@ -55,8 +56,10 @@ SITES_COLUMNS = {
     "null_mean": "Mean of the null draws for the target that gives the score, Pearson r",
     "null_sd": "Standard deviation of the null draws for that target, Pearson r",
     "p": "One-sided permutation p of the statistic, (k + 1) / (n_draws + 1)",
-    "q": "Benjamini-Hochberg false discovery rate over the sites of this subject and model",
-    "p_fwe": "Family-wise p over the same sites, from the maximum statistic of each draw",
+    "q": "False discovery rate over the sites of this subject and model (Benjamini-Hochberg "
+    "unless the analysis asks for Benjamini-Yekutieli); sites without a p do not count",
+    "p_fwe": "Family-wise p over the same sites, from the maximum of each draw (of studentised "
+    "scores unless the analysis asks for raw ones)",
     "significant": "Whether q is at most the level of the analysis",
     "n_draws": "Draws of the null",
     "null": "Kind of null that p comes from",
@@ -86,7 +89,9 @@ def test_sites(
     params : mapping
         `folds`, `ridge` as for `fit_encoding`; `test` with `nulls` (the first gives p; of
         the others, whose width alone is reported, at most `BESIDE` draws are made), `n`,
-        `min_shift` (s), `block` (s), `alpha` ("fixed" or "reselect") and `fdr`. Optional
+        `min_shift` (s), `block` (s), `alpha` ("fixed", "reselect" or "hybrid", see
+        `draw_scores`), `max_t` ("studentised" or "raw"), `fdr` and `fdr_method` ("bh" or
+        "by"). The null `image` needs a coordinate `unit(sample)`. Optional
         `labels` with `analysis`, `subject`, `model`.
     seed : int
         The same seed gives models of the same samples the same draws.
@@ -98,7 +103,9 @@ def test_sites(
         Per kind `null_{kind}(draw, site)` (the statistic of each draw), `null_mean_{kind}` and
         `null_sd_{kind}(target)` (of the score), and `statistic(site)`; attributes `draws`,
         `distinct`, `notes` (JSON by kind), `naive_sd` (of the score if held-out samples and folds
-        were independent) and `q_floor` (the smallest q that one site alone can reach).
+        were independent), `q_floor` (the smallest q that one site alone can reach), `n_untested`
+        (sites without a p), `alpha`, and `agreement` (JSON: fixed against reselected penalties,
+        where `alpha` is "hybrid").
     sites : pandas.DataFrame
         Columns of `SITES_COLUMNS`.
 
@@ -119,10 +126,12 @@ def test_sites(
     observed = fit["score"].sel(layer=layer).values.astype(np.float64)
     kinds = list(test.get("nulls") or ["circular_shift"])
     draws = draws_of(design, response, folds, kinds, test, seed)
-    null = _all_null_scores(design, response, fit, layer, folds, draws, ridge, test, seed)
+    null, agreement = _all_null_scores(design, response, fit, layer, folds, draws, ridge, test)
     parts = {kind: studentised(observed, null[kind]) for kind in kinds}
     nulls = _nulls_dataset(response, sites, draws, null, parts, folds)
-    return nulls, _sites_table(response, fit, layer, sites, observed, null, parts, params)
+    table = _sites_table(response, fit, layer, sites, observed, null, parts, params)
+    nulls.attrs.update(_attributes(draws, agreement, table, test))
+    return nulls, table
 
 
 def draws_of(
@@ -151,6 +160,8 @@ def draws_of(
             block=float(test.get("block", 20.0)),
             span=max(delays) - min(delays),
             run_labels=run_labels(response),
+            units=response["unit"].values[moved] if "unit" in response.coords else None,
+            roles=tested_by(folds, len(runs))[moved],
         )
         rows = np.tile(np.arange(len(runs), dtype=np.int32), (len(drawn.rows), 1))
         rows[:, moved] = np.flatnonzero(moved)[drawn.rows]
@@ -175,12 +186,17 @@ def naive_sd(folds: list[Fold]) -> float:
     return float(np.sqrt(sum(1.0 / len(fold.test) for fold in folds)) / len(folds))
 
 
-def _check_folds(fit: xr.Dataset, folds: list[Fold]) -> None:
-    """Refuse a fit that was made with other folds."""
-    tested = np.full(fit.sizes["sample"], -1)
+def tested_by(folds: list[Fold], n: int) -> np.ndarray:
+    """Outer fold that tests each of `n` samples, -1 where none does."""
+    tested = np.full(n, -1)
     for number, fold in enumerate(folds):
         tested[fold.test] = number
-    if not np.array_equal(tested, fit["fold"].values):
+    return tested
+
+
+def _check_folds(fit: xr.Dataset, folds: list[Fold]) -> None:
+    """Refuse a fit that was made with other folds."""
+    if not np.array_equal(tested_by(folds, fit.sizes["sample"]), fit["fold"].values):
         raise InputError(
             f"{name_of(fit)} was made with other folds than this test's; fit again with the "
             "same folds"
@@ -196,30 +212,18 @@ def _all_null_scores(
     draws: list[Draws],
     ridge: Mapping[str, Any],
     test: Mapping[str, Any],
-    seed: int,
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Agreement | None]:
     """Null scores of every kind, (draws, targets); NaN for targets without a fit."""
     y, finite = finite_targets(response)
-    grid = grid_of(ridge)
     alpha = fit["alpha"].sel(layer=layer).values.astype(np.float64)[:, finite]
-    reselect = test.get("alpha", "fixed") == "reselect"
-    x = read_design(design, layer)
-    problem = null_problem(x, folds, grid, ridge, alpha, reselect)
+    x, how = read_design(design, layer), str(test.get("alpha", "fixed"))
+    scores, agreement = draw_scores(x, folds, grid_of(ridge), ridge, y, draws, alpha, how)
     found = {}
-    for drawn in draws:
+    for drawn, of_finite in zip(draws, scores, strict=True):
         null = np.full((len(drawn.rows), len(finite)), np.nan, dtype=np.float32)
-        null[:, finite] = null_scores(
-            problem,
-            y,
-            drawn,
-            alpha,
-            grid,
-            ridge.get("select", "r"),
-            reselect,
-            ridge.get("memory_mb", MEMORY_MB),
-        )
+        null[:, finite] = of_finite
         found[drawn.kind] = null
-    return found
+    return found, agreement
 
 
 def _nulls_dataset(
@@ -264,12 +268,30 @@ def _nulls_dataset(
             "primary": primary,
             "draws": json.dumps({drawn.kind: len(drawn.rows) for drawn in draws}),
             "distinct": json.dumps({drawn.kind: drawn.distinct for drawn in draws}),
-            "notes": json.dumps({drawn.kind: drawn.note for drawn in draws if drawn.note}),
             "naive_sd": naive_sd(folds),
             "n_test": int(sum(len(fold.test) for fold in folds)),
-            "q_floor": min(1.0, len(sites.names) / (len(draws[0].rows) + 1)),
         },
     )
+
+
+def _attributes(
+    draws: list[Draws],
+    agreement: Agreement | None,
+    table: pd.DataFrame,
+    test: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Describe what a reader must know about the nulls and the decisions made from them."""
+    notes = {drawn.kind: [drawn.note] if drawn.note else [] for drawn in draws}
+    if agreement is not None:
+        notes[draws[0].kind].append(agreement.note())
+    n_tested = int(table["p"].notna().sum())
+    return {
+        "notes": json.dumps({kind: "; ".join(said) for kind, said in notes.items() if said}),
+        "alpha": str(test.get("alpha", "fixed")),
+        "agreement": json.dumps(agreement.to_dict() if agreement else {}),
+        "n_untested": len(table) - n_tested,
+        "q_floor": smallest_q(n_tested, len(draws[0].rows), str(test.get("fdr_method", "bh"))),
+    }
 
 
 def _sites_table(
@@ -282,12 +304,13 @@ def _sites_table(
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
     params: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """One row per site, from the primary null."""
+    """One row per site, from the first null."""
     kind = next(iter(parts))
     statistic = site_maxima(parts[kind][0], sites)
     drawn = site_maxima(parts[kind][1], sites)
+    test = params.get("test") or {}
     p = p_values(statistic, drawn)
-    q = bh(p)
+    q = fdr(p, str(test.get("fdr_method", "bh")))
     best = best_targets(observed, sites)
     scored = np.isfinite(observed[best])
     labels = {
@@ -296,7 +319,7 @@ def _sites_table(
         "model": fit.attrs.get("model", "n/a"),
         **(params.get("labels") or {}),
     }
-    level = float((params.get("test") or {}).get("fdr", 0.05))
+    level = float(test.get("fdr", 0.05))
     at_best = null[kind][:, best].astype(np.float64)
     table = pd.DataFrame(
         {
@@ -315,13 +338,30 @@ def _sites_table(
             "null_sd": np.where(scored, at_best.std(axis=0), np.nan),
             "p": p,
             "q": q,
-            "p_fwe": max_t(statistic, drawn),
+            "p_fwe": _family_wise(statistic, drawn, observed, null[kind], sites, test),
             "significant": np.isfinite(q) & (np.nan_to_num(q, nan=1.0) <= level),
             "n_draws": len(drawn),
             "null": kind,
         }
     )
     return table[list(SITES_COLUMNS)]
+
+
+def _family_wise(
+    statistic: np.ndarray,
+    drawn: np.ndarray,
+    observed: np.ndarray,
+    null: np.ndarray,
+    sites: Sites,
+    test: Mapping[str, Any],
+) -> np.ndarray:
+    """Family-wise p of each site, from studentised or raw maxima."""
+    which = test.get("max_t", "studentised")
+    if which not in MAXIMA:
+        raise InputError(f"test.max_t: '{which}' is not one of {', '.join(MAXIMA)}")
+    if which == "raw":
+        return max_t(site_maxima(observed, sites), site_maxima(null, sites))
+    return max_t(statistic, drawn)
 
 
 def best_targets(score: np.ndarray, sites: Sites) -> np.ndarray:

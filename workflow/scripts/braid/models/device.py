@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from braid.common import BraidError, InputError
 
 
@@ -11,7 +13,7 @@ def resolve_device(device: str) -> str:
     Raises
     ------
     BraidError
-        If CUDA is asked for and there is none.
+        If CUDA, or a device of this number, is asked for and there is none.
     InputError
         If the word is unknown.
     """
@@ -19,11 +21,12 @@ def resolve_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise InputError(f"device '{device}' is unknown; set `device` to cpu, cuda or auto")
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    asked = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if not asked:
+        raise InputError(f"device '{device}' is unknown; set `device` to cpu, cuda, cuda:N or auto")
+    if device.startswith("cuda") and torch.cuda.device_count() <= int(asked[1] or 0):
         raise BraidError(
-            "device cuda was asked for and none was found; run on a node with a GPU, or set "
+            f"device {device} was asked for and none was found; run on a node with a GPU, or set "
             "`device` to auto or cpu"
         )
     return device

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ POOLINGS = ("mean", "max", "cls", "last", "target_tokens", "flatten", "none")
 TOKENS = ("text", "image", "fused", "fused.text", "fused.image")
 PRECISIONS = ("float32", "bfloat16", "float16")
 TOO_LONG = ("left", "right", "error")
+BLANKS = ("pictures", "text")
 
 DEFAULTS: dict[str, Any] = {
     "pooling": "mean",
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
 _ANY = {"source", "modality", "objective", "licence", "description", "size"}
 _NETWORK = _ANY | {
     "path", "hub", "revision", "class", "layers", "pooling", "too_long", "max_tokens",
-    "processor", "precision", "batch_size", "allow_missing",
+    "processor", "precision", "batch_size", "allow_missing", "blank",
 }  # fmt: skip
 _KEYS: dict[str, set[str]] = {
     **{source: _NETWORK for source in NETWORKS},
@@ -227,11 +227,18 @@ def _check_network(name: str, entry: Mapping[str, Any]) -> None:
     _one_of(name, full, "pooling", POOLINGS)
     _one_of(name, full, "precision", PRECISIONS)
     _one_of(name, full, "too_long", TOO_LONG)
+    if full.get("blank") is not None:
+        _one_of(name, full, "blank", BLANKS)
+        if full["modality"] != "vision-language":
+            raise InputError(
+                f"model '{name}': 'blank' leaves one of two inputs empty, but its modality is "
+                f"{full['modality']}; remove the key"
+            )
     for key in ("batch_size", "max_tokens"):
         value = full.get(key)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or value < 1):
             raise InputError(f"model '{name}': {key} must be a positive whole number, not {value}")
-    json.dumps(full, default=str)
 
 
 def _package_folder(name: str, path: str) -> Path:

@@ -11,10 +11,22 @@ import numpy as np
 import pandas as pd
 
 from braid.common import InputError, progress
-from braid.preprocess.cleaned import Cleaned, assemble, excluded_table, quality_table
-from braid.preprocess.confounds import confounds_of, displacement_of, dvars, spikes
+from braid.preprocess.cleaned import (
+    Cleaned,
+    assemble,
+    excluded_table,
+    note_unusable,
+    quality_table,
+)
+from braid.preprocess.confounds import (
+    confounds_of,
+    displacement_of,
+    dvars,
+    motion_of,
+    spikes,
+)
 from braid.preprocess.defaults import BOLD, choice, with_defaults
-from braid.preprocess.masks import mask_of, regions_of
+from braid.preprocess.masks import mask_of, regions_of, told_if_cut_off
 from braid.preprocess.paths import of_kind
 from braid.preprocess.regression import clean_run, left_without_variance, zscore
 
@@ -106,24 +118,24 @@ def _process_run(
     unusable: dict[int, tuple[str, str]],
 ) -> tuple[np.ndarray, list[Measure]]:
     """Clean one run: (volumes, voxels of the mask); adds to `unusable` what cannot be used."""
-    volumes = _volumes(image, params["smooth"])
+    path = root / row["path"]
+    volumes = _volumes(image, path, params["smooth"])
     series = volumes[mask].T.astype(np.float64)
-    _note_unusable(series, str(row["run"]), unusable)
+    note_unusable(series, str(row["run"]), unusable)
     series = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
     good = np.array([i not in unusable for i in range(series.shape[1])])
     if not good.any():
         return series, []
-    displacement = displacement_of(row, root, volumes, mask, image.affine)
-    regressors = confounds_of(row, root, volumes, mask, image.affine, params)
+    motion = motion_of(row, root, volumes, mask, image.affine)
     del volumes
+    displacement = displacement_of(motion)
+    regressors = confounds_of(row, root, motion, params)
     change = dvars(series[:, good])
     if params["spikes"]:
         marks = spikes(displacement, change, params["spikes"])
         regressors = marks if regressors is None else np.hstack([regressors, marks])
     tr = float(row["repetition_time"])
-    cleaned = clean_run(
-        series, tr, params["detrend"], params["high_pass"], regressors, str(root / row["path"])
-    )
+    cleaned = clean_run(series, tr, params["detrend"], params["high_pass"], regressors, str(path))
     empty = left_without_variance(series, cleaned) & good
     for i in np.flatnonzero(empty):
         unusable.setdefault(int(i), ("nuisance only", f"nothing else in {row['run']}"))
@@ -138,16 +150,6 @@ def _process_run(
     return (zscore(cleaned) if params["standardize"] else cleaned), measures
 
 
-def _note_unusable(series: np.ndarray, run: str, unusable: dict[int, tuple[str, str]]) -> None:
-    """Note voxels that are NaN or constant in this run."""
-    finite = np.isfinite(series).all(axis=0)
-    constant = np.ptp(np.where(np.isfinite(series), series, 0.0), axis=0) == 0
-    for i in np.flatnonzero(~finite):
-        unusable.setdefault(int(i), ("NaN", f"values that are not finite in {run}"))
-    for i in np.flatnonzero(finite & constant):
-        unusable.setdefault(int(i), ("flat", f"constant in {run}"))
-
-
 def _open(path: Path) -> Any:
     """Open an image without reading its data."""
     import nibabel as nib
@@ -155,13 +157,14 @@ def _open(path: Path) -> Any:
     return nib.load(path)
 
 
-def _volumes(image: Any, smooth: float | None) -> np.ndarray:
+def _volumes(image: Any, path: Path, smooth: float | None) -> np.ndarray:
     """Read the data of an image, smoothed if asked: (i, j, k, volume), float32."""
-    if smooth:
-        from nilearn.image import smooth_img
+    with told_if_cut_off(path):
+        if smooth:
+            from nilearn.image import smooth_img
 
-        image = smooth_img(image, fwhm=float(smooth))
-    return np.asarray(image.dataobj, dtype=np.float32)
+            image = smooth_img(image, fwhm=float(smooth))
+        return np.asarray(image.dataobj, dtype=np.float32)
 
 
 def _check_grid(images: Sequence[Any], paths: Sequence[Path]) -> None:

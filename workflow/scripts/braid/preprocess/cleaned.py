@@ -85,6 +85,26 @@ def assemble(
     return xr.DataArray(values, coordinates, ("time", "target"), name="signal", attrs=plain)
 
 
+def note_unusable(series: np.ndarray, run: str, unusable: dict[int, tuple[str, str]]) -> None:
+    """Note the targets that are not finite or constant in a run.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        (volumes, targets).
+    run : str
+        Run label.
+    unusable : dict
+        Number of a target to reason and detail; the first reason found stays.
+    """
+    finite = np.isfinite(series).all(axis=0)
+    constant = np.ptp(np.where(np.isfinite(series), series, 0.0), axis=0) == 0
+    for i in np.flatnonzero(~finite):
+        unusable.setdefault(int(i), ("NaN", f"values that are not finite in {run}"))
+    for i in np.flatnonzero(finite & constant):
+        unusable.setdefault(int(i), ("flat", f"constant in {run}"))
+
+
 def excluded_table(rows: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
     """Table of what was left out."""
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=list(EXCLUDED_COLUMNS))

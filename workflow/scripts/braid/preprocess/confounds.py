@@ -17,13 +17,33 @@ _HEAD_RADIUS = 50.0  # mm (Power et al. 2012, NeuroImage 59:2142)
 _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 
+def motion_of(
+    row: pd.Series, root: Path, volumes: np.ndarray, mask: np.ndarray, affine: np.ndarray
+) -> np.ndarray:
+    """Motion parameters of a run.
+
+    Parameters
+    ----------
+    row : pandas.Series
+        Row of the index.
+    root : pathlib.Path
+        Root of the data set.
+    volumes, mask, affine : numpy.ndarray
+        As for `translations`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (volumes, 6): translations (mm) and rotations (radians) of fMRIPrep's table where the index
+        names one; otherwise (volumes, 3), the estimate of `translations`.
+    """
+    if given(row.get("confounds")):
+        return _columns(root / row["confounds"], _MOTION, volumes.shape[3])
+    return translations(volumes, mask, affine)
+
+
 def confounds_of(
-    row: pd.Series,
-    root: Path,
-    volumes: np.ndarray,
-    mask: np.ndarray,
-    affine: np.ndarray,
-    params: Mapping[str, Any],
+    row: pd.Series, root: Path, motion: np.ndarray, params: Mapping[str, Any]
 ) -> np.ndarray | None:
     """Confounds of a run.
 
@@ -33,16 +53,11 @@ def confounds_of(
         Row of the index.
     root : pathlib.Path
         Root of the data set.
-    volumes : numpy.ndarray
-        (i, j, k, volume).
-    mask : numpy.ndarray
-        bool, (i, j, k).
-    affine : numpy.ndarray
-        (4, 4), voxel indices to mm.
+    motion : numpy.ndarray
+        Of `motion_of`.
     params : mapping
-        `confounds`: `none`; `motion` (the motion parameters of fMRIPrep's table where the index
-        names one, otherwise the estimate of `translations`; both with their first differences); a
-        path pattern of a TSV with one row per volume, of which `confound_columns` are used; or
+        `confounds`: `none`; `motion` (these parameters with their first differences); a path
+        pattern of a TSV with one row per volume, of which `confound_columns` are used; or
         `{strategy: [...], ...}` for `nilearn.interfaces.fmriprep.load_confounds`, where each volume
         that the strategy would drop gets a regressor of its own, so that time stays regular.
 
@@ -61,14 +76,10 @@ def confounds_of(
     if wanted in (None, "none"):
         return None
     if isinstance(wanted, Mapping):
-        return _fmriprep(row, root, wanted, volumes.shape[3])
+        return _fmriprep(row, root, wanted, len(motion))
     if wanted != "motion":
         path = resolve(wanted, root, row, "confounds")
-        return _columns(path, params["confound_columns"], volumes.shape[3])
-    if given(row.get("confounds")):
-        motion = _columns(root / row["confounds"], _MOTION, volumes.shape[3])
-    else:
-        motion = translations(volumes, mask, affine)
+        return _columns(path, params["confound_columns"], len(motion))
     return np.hstack([motion, np.diff(motion, axis=0, prepend=motion[:1])])
 
 
@@ -109,20 +120,16 @@ def translations(volumes: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> n
     return shifts @ affine[:3, :3].T
 
 
-def displacement_of(
-    row: pd.Series, root: Path, volumes: np.ndarray, mask: np.ndarray, affine: np.ndarray
-) -> np.ndarray:
-    """Framewise displacement of a run (mm; zero at the first volume).
+def displacement_of(motion: np.ndarray) -> np.ndarray:
+    """Framewise displacement of a run (mm; zero at the first volume), as Power et al. (2012).
 
-    From fMRIPrep's motion parameters where the index names its table (Power et al. 2012), otherwise
-    from the estimated translations alone.
+    Parameters
+    ----------
+    motion : numpy.ndarray
+        Of `motion_of`; rotations count as the way on a sphere of 50 mm.
     """
-    if given(row.get("confounds")):
-        motion = _columns(root / row["confounds"], _MOTION, volumes.shape[3])
-        motion[:, 3:] *= _HEAD_RADIUS
-    else:
-        motion = translations(volumes, mask, affine)
-    return np.abs(np.diff(motion, axis=0, prepend=motion[:1])).sum(axis=1)
+    steps = np.abs(np.diff(motion, axis=0, prepend=motion[:1]))
+    return steps[:, :3].sum(axis=1) + _HEAD_RADIUS * steps[:, 3:].sum(axis=1)
 
 
 def dvars(series: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.fft import next_fast_len
 from scipy.signal import hilbert, resample_poly, welch
 
 from braid.bids.files import given
@@ -119,7 +120,7 @@ def _select(
         suffix = f" ({row['run']})" if len(index) > 1 else ""
         excluded += stated + [(name, why, detail + suffix) for name, why, detail in measured]
         recorded.append(list(raw.ch_names))
-        n_bad = len(stated) + len(measured)
+        n_bad = len(raw.ch_names) - len(candidates) + len(measured)
         counts.append((row["run"], "channels recorded", float(len(raw.ch_names)), "channels"))
         counts.append((row["run"], "channels left out", float(n_bad), "channels"))
     bad = {name for name, _, _ in excluded}
@@ -253,10 +254,8 @@ def _band(block: np.ndarray, rate: float, band: Sequence[float | None] | None) -
 
 def _envelope(block: np.ndarray, log: bool) -> np.ndarray:
     """Amplitude envelope, channel by channel."""
-    import mne
-
     # padded to a length that the FFT likes, then cut
-    n = mne.filter.next_fast_len(block.shape[1])
+    n = next_fast_len(block.shape[1])
     envelope = np.stack([np.abs(hilbert(channel, n))[: block.shape[1]] for channel in block])
     # the floor keeps the logarithm finite where the band is empty for a moment
     return np.log(np.maximum(envelope, 1e-6)) if log else envelope

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +51,23 @@ def mask_of(index: pd.DataFrame, root: Path, images: Sequence[Any], mask: str) -
     else:
         paths = list(dict.fromkeys(root / value for value in index["mask"] if given(value)))
         if not paths:
-            return _computed(images, root / index["path"].iloc[0])
+            return _computed(images, [root / path for path in index["path"]])
     found = np.ones(images[0].shape[:3], dtype=bool)
     for path in paths:
         found &= _on_grid(path, images[0])
     if not found.any():
         raise InputError(f"{paths[0]}: the mask is empty; correct `preprocess.mask` in the config")
     return found
+
+
+@contextmanager
+def told_if_cut_off(path: Path) -> Iterator[None]:
+    """Turn what reading raises where an image's data end too early into an `InputError`."""
+    try:
+        yield
+    except (EOFError, OSError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: the image cannot be read ({reason}); copy it again") from None
 
 
 def _on_grid(path: Path, image: Any) -> np.ndarray:
@@ -74,7 +86,7 @@ def _on_grid(path: Path, image: Any) -> np.ndarray:
     return np.asarray(loaded.dataobj).reshape(image.shape[:3]) > 0
 
 
-def _computed(images: Sequence[Any], path: Path) -> np.ndarray:
+def _computed(images: Sequence[Any], paths: Sequence[Path]) -> np.ndarray:
     """Compute a mask from the mean image.
 
     `nilearn.masking.compute_epi_mask` separates brain from background at the widest gap of the
@@ -87,8 +99,9 @@ def _computed(images: Sequence[Any], path: Path) -> np.ndarray:
     from nilearn.masking import compute_epi_mask
 
     mean = np.zeros(images[0].shape[:3])
-    for image in images:
-        mean += np.asarray(image.dataobj, dtype=np.float32).mean(axis=3) / len(images)
+    for image, path in zip(images, paths, strict=True):
+        with told_if_cut_off(path):
+            mean += np.asarray(image.dataobj, dtype=np.float32).mean(axis=3) / len(images)
     picture = nib.Nifti1Image(mean.astype(np.float32), images[0].affine)
     smallest = min(mean.shape)
     for side, opening in _OPENINGS:
@@ -102,7 +115,7 @@ def _computed(images: Sequence[Any], path: Path) -> np.ndarray:
         if mask.any():
             return mask
     raise InputError(
-        f"{path}: no brain can be told from its background; give a mask in `preprocess.mask`"
+        f"{paths[0]}: no brain can be told from its background; give a mask in `preprocess.mask`"
     )
 
 
@@ -143,7 +156,5 @@ def regions_of(
         )
         grid = np.asarray(labels.dataobj).reshape(image.shape[:3]).round().astype(int)
         known = dict(zip(table["index"].astype(int), table["name"].astype(str), strict=True))
-        regions = np.array(
-            [known.get(int(grid[tuple(voxel)]), "n/a") for voxel in voxels], dtype=object
-        )
+        regions = np.array([known.get(int(one), "n/a") for one in grid[tuple(voxels.T)]], object)
     return regions.astype(str)

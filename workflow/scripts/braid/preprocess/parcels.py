@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from braid.common import InputError, progress, read_table
-from braid.preprocess.cleaned import Cleaned, assemble, excluded_table, quality_table
+from braid.preprocess.cleaned import (
+    Cleaned,
+    assemble,
+    excluded_table,
+    note_unusable,
+    quality_table,
+)
 from braid.preprocess.defaults import PARCELS, choice, with_defaults
 from braid.preprocess.paths import of_kind, resolve
 from braid.preprocess.regression import clean_run, left_without_variance, zscore
@@ -56,7 +62,7 @@ def preprocess_parcels(index: pd.DataFrame, root: str | Path, params: Mapping[st
         series = _read(root / row["path"])
         label = str(row["run"])
         before = len(unusable)
-        _note_unusable(series, label, unusable)
+        note_unusable(series, label, unusable)
         filled = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
         tr = float(row["repetition_time"])
         path = str(root / row["path"])
@@ -93,16 +99,6 @@ def _read(path: Path) -> np.ndarray:
         return np.load(path, allow_pickle=False).astype(np.float64)
     table = read_table(path).apply(pd.to_numeric, errors="coerce")
     return table.to_numpy(np.float64)
-
-
-def _note_unusable(series: np.ndarray, run: str, unusable: dict[int, tuple[str, str]]) -> None:
-    """Note parcels that are NaN or flat in this run."""
-    finite = np.isfinite(series).all(axis=0)
-    flat = np.ptp(np.where(np.isfinite(series), series, 0.0), axis=0) == 0
-    for i in np.flatnonzero(~finite):
-        unusable.setdefault(int(i), ("NaN", f"values that are not finite in {run}"))
-    for i in np.flatnonzero(finite & flat):
-        unusable.setdefault(int(i), ("flat", f"constant in {run}"))
 
 
 def _labels(

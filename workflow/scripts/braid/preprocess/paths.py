@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from braid.bids import check_fetched, run_entities
+from braid.bids import check_fetched, fill_pattern
 from braid.common import InputError
 
 
 def resolve(pattern: str, root: Path, row: pd.Series, key: str) -> Path:
     """Fill a pattern for a row of the index and find the file.
 
-    Placeholders: `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}` (the BIDS entities,
-    without prefixes) and `{label}` (the whole run label). The path is relative to the root.
+    The path is relative to the root; its placeholders are those of `fill_pattern`.
 
     Raises
     ------
     InputError
         If a placeholder has no value here, or there is no such file.
     """
-    values: dict[str, Any] = {
-        **run_entities(str(row["run"])),
-        "subject": row["subject"],
-        "label": row["run"],
-    }
-    try:
-        path = root / pattern.format(**values)
-    except (KeyError, IndexError) as error:
-        raise InputError(
-            f"preprocess.{key}: '{pattern}' has the placeholder {{{error.args[0]}}}, which run "
-            f"{row['run']} does not have; those there are: {', '.join(sorted(values))}"
-        ) from None
+    path = root / fill_pattern(pattern, row["run"], row["subject"], f"preprocess.{key}")
     check_fetched(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; correct `preprocess.{key}` in the config")

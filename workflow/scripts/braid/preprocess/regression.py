@@ -84,10 +84,7 @@ def nuisance(
                 f"preprocess.high_pass: {high_pass:g} Hz would remove everything from volumes "
                 f"{repetition_time:g} s apart; 0.01 Hz is usual"
             )
-        from nilearn.glm.first_level.design_matrix import create_cosine_drift
-
-        # its last column is the constant
-        columns.append(create_cosine_drift(high_pass, repetition_time * np.arange(n))[:, :-1])
+        columns.append(cosines(n, repetition_time, high_pass))
     if confounds is not None:
         columns.append(confounds[:, np.ptp(confounds, axis=0) > 0])
     if not columns:
@@ -95,6 +92,29 @@ def nuisance(
     design = np.hstack(columns)
     design -= design.mean(axis=0)
     return design / np.linalg.norm(design, axis=0)
+
+
+def cosines(n: int, repetition_time: float, high_pass: float) -> np.ndarray:
+    """Discrete cosine basis of slow drifts, as SPM and nilearn have it, without the constant.
+
+    Parameters
+    ----------
+    n : int
+        Volumes.
+    repetition_time : float
+        s.
+    high_pass : float
+        Hz; cosine k has a frequency of k / (2 n repetition_time), and all up to this one are there.
+
+    Returns
+    -------
+    numpy.ndarray
+        (volumes, cosines), of unit norm.
+    """
+    # the small term keeps a cosine at the very cut-off, which rounding could lose
+    highest = min(n - 1, int(2 * n * high_pass * repetition_time + 1e-9))
+    orders = np.arange(1, highest + 1)
+    return np.sqrt(2 / n) * np.cos(np.pi / n * (np.arange(n)[:, None] + 0.5) * orders)
 
 
 def zscore(series: np.ndarray) -> np.ndarray:

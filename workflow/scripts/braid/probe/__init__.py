@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "matching": ("load_matcher",),
-    "pairing": ("PROBES_COLUMNS", "pairing_of", "probe_pairing"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+from braid.common import lazy_names
 
-__all__ = ["PROBES_COLUMNS", "load_matcher", "pairing_of", "probe_pairing"]
+if TYPE_CHECKING:
+    from braid.probe.matching import load_matcher
+    from braid.probe.pairing import PROBES_COLUMNS, pairing_of, probe_pairing
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "matching": ("load_matcher",),
+            "pairing": ("PROBES_COLUMNS", "pairing_of", "probe_pairing"),
+        },
+    )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.probe' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.probe.{_MODULE_OF[name]}"), name)
+__all__ = [
+    "PROBES_COLUMNS",
+    "load_matcher",
+    "pairing_of",
+    "probe_pairing",
+]

@@ -15,6 +15,7 @@ from braid.report.style import DPI
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+_NO_COLOURS = ("none", "auto", "inherit", "face")
 _DARK_PAPER = 0.105  # lightness of the page's background in dark mode
 
 
@@ -120,7 +121,10 @@ def _darken(canvas: Canvas) -> None:
                 continue
             if what == "color" and hasattr(artist, "get_facecolor"):
                 continue  # patches and collections: would set both colours at once
-            setter(_turned(getter()))
+            colour = getter()
+            # what has an opacity of its own would be filled with a colour that was not there
+            if not _is_clear(colour):
+                setter(_turned(colour))
 
 
 def _artists(canvas: Canvas) -> list[Any]:
@@ -139,13 +143,20 @@ def _is_mapped(artist: Any) -> bool:
     return array is not None and array() is not None
 
 
+def _is_clear(colour: Any) -> bool:
+    """Tell whether a colour, or each of an array of colours, is fully transparent."""
+    from matplotlib.colors import to_rgba_array
+
+    if isinstance(colour, str) and colour in _NO_COLOURS:
+        return True
+    return bool((to_rgba_array(colour)[:, 3] == 0).all())
+
+
 def _turned(colour: Any) -> Any:
     """Turn one colour or an array of colours to their dark counterparts."""
     import numpy as np
     from matplotlib.colors import to_rgba, to_rgba_array
 
-    if isinstance(colour, str) and colour in {"none", "auto", "inherit", "face"}:
-        return colour
     if isinstance(colour, np.ndarray) and colour.ndim == 2:
         rgba = to_rgba_array(colour)
         return np.array([_turned_rgba(tuple(row)) for row in rgba]).reshape(rgba.shape)

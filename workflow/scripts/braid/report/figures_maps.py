@@ -10,19 +10,11 @@ import numpy as np
 import pandas as pd
 
 from braid.report.figure import Absent, Figure, finish
-from braid.report.figures_scores import NOUN, tested_how
 from braid.report.fits import Grid, grids_of
 from braid.report.results import Results
-from braid.report.style import (
-    FULL_WIDTH,
-    INK,
-    MUTED,
-    PAPER,
-    Palette,
-    is_untrained,
-    listed,
-    plural,
-)
+from braid.report.style import FULL_WIDTH, INK, MUTED, PAPER, Palette
+from braid.report.summary import headline_comparison
+from braid.report.words import NOUN, capital, is_untrained, listed, plural, tested_how
 
 MOST_SUBJECTS = 4
 """Subjects that one map of voxels shows."""
@@ -35,18 +27,6 @@ _OUTLINE = (
     "The outline is that of the MNI152 template; coordinates are drawn as the data set gives "
     "them, so it is for orientation only where they are in another space."
 )
-
-
-def headline_comparison(results: Results, analysis: str) -> tuple[str, str, str] | None:
-    """Name and models of the comparison that the maps of an analysis show.
-
-    It is the one called `combination`, else the first; None without comparisons.
-    """
-    compare = results.analysis(analysis).get("compare", {})
-    if not compare:
-        return None
-    name = "combination" if "combination" in compare else next(iter(compare))
-    return (name, str(compare[name][0]), str(compare[name][1]))
 
 
 def headline_model(results: Results, analysis: str) -> str:
@@ -70,8 +50,8 @@ def map_scores(results: Results, analysis: str, folder: Path) -> Figure | Absent
     noun = NOUN[results.kind_of(analysis)]
     if not sites["significant"].any():
         return Absent(
-            f"No {noun} of {analysis} is significant for {model} ({tested_how(results, analysis)})"
-            ", so there is no map of scores."
+            f"No {noun} of {analysis} is significant for {model} "
+            f"({tested_how(results.test(analysis))}), so there is no map of scores."
         )
     if results.kind_of(analysis) == "bold" and (grids := grids_of(results, analysis)):
         return _voxel_scores(results, analysis, model, grids, folder)
@@ -144,21 +124,21 @@ def _marker_scores(
     hits = placed[placed["significant"]].sort_values("score")
     rest = placed[~placed["significant"]]
     top = _upper(hits["score"])
-    canvas = plt.figure(figsize=(FULL_WIDTH, 3.3))
-    display = _glass(canvas, (0.0, 0.02, 0.9, 0.86))
+    canvas = plt.figure(figsize=(FULL_WIDTH, 2.2))
+    display = _glass(canvas, (0.0, 0.0, 0.9, 0.86))
     _markers(display, rest, [to_rgba("#a0a0a0")] * len(rest), 7)
     colours = [_ramp()(value) for value in hits["score"].to_numpy(float) / top]
     _markers(display, hits, colours, 30)
     _score_bar(canvas, (0.92, 0.15, 0.015, 0.6), top)
     noun = NOUN[results.kind_of(analysis)]
-    _title(canvas, f"{model}: {len(hits)} of {len(placed)} {noun}s significant")
+    _title(canvas, f"{analysis}: {model} at {len(hits)} of {len(placed)} {noun}s")
     averaged = results.kind_of(analysis) == "parcels"
     caption = (
         f"Held-out Pearson r of {model} at {plural(len(hits), f'significant {noun}')} (coloured) "
         f"among {len(placed)} with coordinates (grey: not significant) of "
         f"{plural(len(results.subjects(analysis)), 'subject')}"
         + (", mean over subjects, significant in at least one" if averaged else "")
-        + f". {_sentence(tested_how(results, analysis))}. "
+        + f". {capital(tested_how(results.test(analysis)))}. "
         + _missing_places(results.sites_of(analysis, model), noun)
         + _OUTLINE
     )
@@ -177,18 +157,18 @@ def _marker_best(
     import matplotlib.pyplot as plt
     from matplotlib.colors import to_rgba
 
-    canvas = plt.figure(figsize=(FULL_WIDTH, 3.6))
-    display = _glass(canvas, (0.0, 0.12, 1.0, 0.78))
+    canvas = plt.figure(figsize=(FULL_WIDTH, 2.75))
+    display = _glass(canvas, (0.0, 0.17, 1.0, 0.72))
     for ringed, part in placed.groupby("combined"):
         colours = [to_rgba(palette.colour(model)) for model in part["model"]]
         _markers(display, part, colours, 34, INK if ringed else "none")
     noun = NOUN[results.kind_of(analysis)]
-    _title(canvas, f"Best trained model at {plural(len(placed), f'significant {noun}')}")
+    _title(canvas, f"{analysis}: best trained model at {plural(len(placed), noun)}")
     counts = placed["model"].value_counts()
     compared = _compared(results, analysis)
     _legend(canvas, [(m, palette.colour(m), int(counts.get(m, 0))) for m in models], compared)
     caption = (
-        _best_caption(results, analysis, len(placed), noun, compared, "A dark ring") + _OUTLINE
+        _best_caption(results, analysis, len(placed), noun, compared, "A ring") + _OUTLINE
     )
     alt = f"Glass brain with {plural(len(placed), noun)} coloured by best model: " + listed(
         [f"{m} {int(counts.get(m, 0))}" for m in models]
@@ -209,8 +189,8 @@ def _voxel_scores(
     top = _upper(hits["score"])
     in_template = _in_template(sites)
     if in_template:
-        canvas = plt.figure(figsize=(FULL_WIDTH, 0.5 + 2.0 * len(shown)))
-        step = (1 - 0.4 / canvas.get_figheight()) / len(shown)
+        canvas = plt.figure(figsize=(FULL_WIDTH, 0.35 + 1.62 * len(shown)))
+        step = (1 - 0.3 / canvas.get_figheight()) / len(shown)
         for row, subject in enumerate(shown):
             bottom = (len(shown) - 1 - row) * step
             mine = hits[hits["subject"] == subject]
@@ -225,7 +205,7 @@ def _voxel_scores(
         }  # fmt: skip
         canvas = _slices(paint, {s: grids[s] for s in shown}, right=0.9)
         _score_bar(canvas, (0.92, 0.2, 0.015, 0.5), top)
-    _title(canvas, f"{model}: {plural(len(hits), 'significant voxel')}")
+    _title(canvas, f"{analysis}: {model} in {plural(len(hits), 'significant voxel')}")
     left_out = len(subjects) - len(shown)
     how = (
         "each pixel shows the highest value along the line of sight. " + _OUTLINE
@@ -234,11 +214,11 @@ def _voxel_scores(
         "drawn because the coordinates do not fit the MNI152 brain."
     )
     caption = (
-        f"Held-out Pearson r of {model} in the {len(hits)} significant of "
-        f"{int(sites['subject'].isin(shown).sum())} voxels of {plural(len(shown), 'subject')}"
+        f"Held-out Pearson r of {model} in the {len(hits):,} significant of "
+        f"{int(sites['subject'].isin(shown).sum()):,} voxels of {plural(len(shown), 'subject')}"
         + (f" ({plural(left_out, 'further subject')} not shown)" if left_out else "")
-        + f"; n counts the significant voxels of each. {_sentence(tested_how(results, analysis))}. "
-        + _sentence(how)
+        + f"; n counts the significant voxels of each. "
+        f"{capital(tested_how(results.test(analysis)))}. " + capital(how)
     )
     alt = (
         f"Brain maps of {plural(len(shown), 'subject')} with {len(hits)} voxels coloured by the "
@@ -265,12 +245,12 @@ def _voxel_best(
     dots = {s: here[(here["subject"] == s) & here["combined"]] for s in shown}
     canvas = _slices(paint, {s: grids[s] for s in shown}, dots=dots, bottom=0.6)
     counts = here["model"].value_counts()
-    _title(canvas, f"Best trained model in {plural(len(here), 'significant voxel')}")
+    _title(canvas, f"{analysis}: best trained model in {plural(len(here), 'significant voxel')}")
     compared = _compared(results, analysis)
     _legend(canvas, [(m, palette.colour(m), int(counts.get(m, 0))) for m in models], compared)
     left_out = len(subjects) - len(shown)
     caption = (
-        _best_caption(results, analysis, len(here), "voxel", compared, "A dark dot")
+        _best_caption(results, analysis, len(here), "voxel", compared, "A dot")
         + "Axial slices through the significant voxels; z in mm, pale grey: tested voxels; left "
         "of the picture is left of the brain as the affine says."
         + (f" {plural(left_out, 'further subject')} not shown." if left_out else "")
@@ -298,10 +278,11 @@ def _ordered_sites(results: Results, analysis: str, model: str, folder: Path) ->
                  rasterized=True, label="significant")  # fmt: skip
     axes.plot(range(len(means)), means.to_numpy(), color=INK, lw=1.2, label="mean over subjects")
     axes.axhline(0, color=MUTED, lw=0.8, ls=":")
-    axes.set_xlabel(f"{_sentence(noun)}s, ordered by mean score")
+    axes.set_xlabel(f"{capital(noun)}s, ordered by mean score")
     axes.set_ylabel("Held-out Pearson r")
     axes.set_title(
-        f"{model}: {plural(len(means), noun)}, {int(hit.sum())} of {len(sites)} significant"
+        f"{analysis}: {model} in {plural(len(means), noun)}, "
+        f"{int(hit.sum()):,} of {len(sites):,} significant"
     )
     axes.legend(loc="upper right", markerscale=2)
     subjects = plural(sites["subject"].nunique(), "subject")
@@ -309,7 +290,7 @@ def _ordered_sites(results: Results, analysis: str, model: str, folder: Path) ->
     caption = (
         f"The {noun}s of {analysis} have no coordinates in these results, so they are ordered by "
         f"score and not drawn on a brain. Each dot is one {noun} of one of "
-        f"{subjects} ({len(sites)} in all). {_sentence(tested_how(results, analysis))}. "
+        f"{subjects} ({len(sites)} in all). {capital(tested_how(results.test(analysis)))}. "
         f"The highest: {listed(highest)}."
     )
     alt = (
@@ -388,7 +369,7 @@ def _slices(
             marks[grids[subject].voxels[str(site)]] = True
         rows[subject] = _upright(np.concatenate([volume, marks], axis=3), grids[subject].affine)
     columns = max(len(_levels(volume)) for volume, _ in rows.values())
-    height = 0.45 + bottom + len(rows) * min(2.6, FULL_WIDTH * right / columns * 1.25)
+    height = 0.45 + bottom + len(rows) * min(2.6, FULL_WIDTH * right / columns * 1.3)
     canvas, axes = plt.subplots(
         len(rows), columns, figsize=(FULL_WIDTH, height), squeeze=False,
         gridspec_kw={"left": 0.07, "right": right, "bottom": bottom / height,
@@ -400,7 +381,7 @@ def _slices(
         line[0].text(-0.1, 0.5, f"sub-{subject}", rotation=90, va="center", ha="right", size=8,
                      transform=line[0].transAxes)  # fmt: skip
         for axis, k in zip(line, _levels(volume), strict=False):
-            _one_slice(axis, volume, affine, k)
+            _one_slice(axis, *_cropped(volume, affine), k)
     return canvas
 
 
@@ -423,6 +404,14 @@ def _upright(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nda
 
     turn = io_orientation(affine)
     return apply_orientation(volume, turn), affine @ inv_ornt_aff(turn, volume.shape[:3])
+
+
+def _cropped(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the empty margins of an upright volume off its axial slices; and its affine."""
+    first, second = (np.flatnonzero(volume[..., 3].any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    shifted = affine.copy()
+    shifted[:3, 3] = affine[:3] @ [first[0], second[0], 0, 1]
+    return volume[first[0] : first[-1] + 1, second[0] : second[-1] + 1], shifted
 
 
 def _levels(volume: np.ndarray) -> list[int]:
@@ -501,7 +490,7 @@ def _best_caption(
 ) -> str:
     return (
         f"The trained model with the highest held-out r at each of {plural(count, noun)} that at "
-        f"least one trained model predicts significantly ({tested_how(results, analysis)}); "
+        f"least one trained model predicts significantly ({tested_how(results.test(analysis))}); "
         "counts in brackets. The best model need not be significantly better than the next"
         + (f". {mark} marks where {compared} is significant in the model comparison" if compared
            else "")
@@ -514,7 +503,3 @@ def _missing_places(sites: pd.DataFrame, noun: str) -> str:
     if not count:
         return ""
     return f"{plural(count, noun)} without coordinates {'is' if count == 1 else 'are'} not shown. "
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -12,10 +12,11 @@ import pandas as pd
 from scipy import stats
 
 from braid.report.figure import Absent, Figure, finish
-from braid.report.figures_scores import NOUN, with_twins
 from braid.report.fits import FitSummary
 from braid.report.results import Results
-from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, is_untrained, listed, plural
+from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, heading, panel_grid
+from braid.report.summary import comparison_names, resolution
+from braid.report.words import NOUN, capital, is_untrained, listed, plural, with_twins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -26,38 +27,22 @@ _HATCHES = {"circular_shift": "", "block": "....", "shuffle": "xxxx"}
 _SUBJECT_TONES = ("#0072B2", "#E69F00", "#009E73", "#882255", "#56B4E9", "#D55E00")
 
 
-def _heading(canvas: Any, text: str) -> None:
-    """Write the title of a figure of several panels."""
-    canvas.suptitle(text, x=0.01, ha="left", weight="bold", size=10)
-
-
 def comparison_scatter(
     results: Results, analysis: str, palette: Palette, folder: Path
 ) -> Figure | Absent:
     """Draw the scores of the two models of each comparison against each other."""
-    import matplotlib.pyplot as plt
-
     rows = results.comparisons[results.comparisons["analysis"] == analysis]
-    named = list(results.analysis(analysis).get("compare", {}))
-    names = [n for n in named if n in set(rows["comparison"])]
-    names += sorted(set(rows["comparison"]) - set(names))
+    names = comparison_names(results, analysis)
     if not names:
         return Absent(f"The study compares no models in {analysis}.")
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    side = FULL_WIDTH / max(columns, 2)
-    canvas, grid = plt.subplots(
-        lines, columns, figsize=(side * columns, 0.5 + (side + 0.35) * lines), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    canvas, grid = panel_grid(len(names))
     noun = NOUN[results.kind_of(analysis)]
     counts = []
-    for axes, name in zip(grid.flat, names, strict=False):
+    for axes, name in zip(grid, names, strict=True):
         part = rows[rows["comparison"] == name]
         counts.append(_one_comparison(axes, name, part, palette, noun))
-    for axes in list(grid.flat)[len(names) :]:
-        axes.set_axis_off()
-    test = results.analysis(analysis).get("test", {})
+    heading(canvas, f"{analysis}: model against model")
+    test, swap = results.test(analysis), results.analysis(analysis).get("swap", {})
     where = ""
     if results.kind_of(analysis) == "ieeg":
         where = " in the window where their studentised difference is largest"
@@ -65,9 +50,10 @@ def comparison_scatter(
         f"Held-out Pearson r of the two models of each comparison{where}, one dot per {noun} that "
         "entered it. Coloured: the model on "
         "the vertical axis predicts significantly better (one-sided swap test: the held-out "
-        f"predictions of the two models are exchanged in blocks of {test.get('block', 20):g} s; "
+        f"predictions of the two models are exchanged in blocks of {swap.get('block', 20):g} s; "
         f"q at most {test.get('fdr', 0.05):g} over the sites of each subject). Grey: not "
-        "significant. Diagonal: equal scores. " + " ".join(counts)
+        "significant. Above each panel: significant of all. Diagonal: equal scores. "
+        + " ".join(counts)
     )
     alt = f"Scatter plots of score against score for {listed(names)}. {' '.join(counts)}"
     return finish(canvas, folder, f"{analysis}__comparisons", caption, alt)
@@ -88,10 +74,11 @@ def _one_comparison(axes: Any, name: str, part: pd.DataFrame, palette: Palette, 
     axes.set_xlim(limits)
     axes.set_ylim(limits)
     axes.set_box_aspect(1)
+    axes.locator_params(nbins=5)
     axes.set_xlabel(f"r of {second}")
     axes.set_ylabel(f"r of {first}")
-    axes.set_title(f"{name}\n{int(hit.sum())} of {len(part):,} significant", size=9)
-    return f"{name}: {first} > {second} at {int(hit.sum())} of {plural(len(part), noun)}."
+    axes.set_title(f"{name}\n{int(hit.sum()):,} of {len(part):,}", size=9)
+    return f"{name}: {first} > {second} at {int(hit.sum()):,} of {plural(len(part), noun)}."
 
 
 def null_figure(results: Results, palette: Palette, folder: Path) -> Figure | Absent:
@@ -114,8 +101,8 @@ def null_figure(results: Results, palette: Palette, folder: Path) -> Figure | Ab
         models = [m for m in with_twins(results.models(analysis)) if m in set(part["model"])]
         _one_null_panel(axes, part, models, kinds, palette)
         axes.set_title(analysis)
-    grid[-1, 0].set_xlabel("Standard deviation of r under the null (dimensionless)")
-    _heading(canvas, "Width of the null distributions")
+    grid[-1, 0].set_xlabel("Standard deviation of r under the null")
+    heading(canvas, "Width of the null distributions")
     if len(kinds) > 1:
         _null_legend(canvas, kinds)
     labels = listed([kind.replace("_", " ") for kind in kinds])
@@ -171,7 +158,7 @@ def _null_legend(canvas: Any, kinds: Sequence[str]) -> None:
 
 
 def p_values(results: Results, analysis: str, palette: Palette, folder: Path) -> Figure | Absent:
-    """Draw the histogram of the sites' p values and their quantiles against uniform ones."""
+    """Draw the share of small p values per model, and their quantiles against uniform ones."""
     import matplotlib.pyplot as plt
 
     sites = results.sites_of(analysis).dropna(subset=["p"])
@@ -179,40 +166,38 @@ def p_values(results: Results, analysis: str, palette: Palette, folder: Path) ->
     if not models:
         return Absent(f"No site of {analysis} has a p value.")
     canvas, (left, right) = plt.subplots(
-        1, 2, figsize=(FULL_WIDTH, 3.5), layout="constrained", width_ratios=(1, 1)
+        1, 2, figsize=(FULL_WIDTH, max(2.6, 0.9 + 0.24 * len(models))), layout="constrained"
     )
-    edges = np.linspace(0, 1, 21)
-    for model in models:
+    low = {m: float((sites.loc[sites["model"] == m, "p"] <= 0.05).mean()) for m in models}
+    for row, model in enumerate(models):
         p = np.sort(sites.loc[sites["model"] == model, "p"].to_numpy(float))
-        style = "--" if is_untrained(model) else "-"
-        density = np.histogram(p, edges)[0] / len(p)
-        left.stairs(density, edges, color=palette.colour(model), ls=style, lw=1.3)
+        colour, style = palette.colour(model), "--" if is_untrained(model) else "-"
+        left.barh(row, low[model], height=0.7, color=colour)
         expected = (np.arange(1, len(p) + 1) - 0.5) / len(p)
-        right.plot(-np.log10(expected), -np.log10(p), color=palette.colour(model), ls=style,
-                   lw=1.3, label=model)  # fmt: skip
-    left.axhline(1 / 20, color=INK, lw=0.9, ls=":")
-    left.set_xlabel("p value of a site")
-    left.set_ylabel("Share of sites per bin of 0.05")
-    left.set_title("Histogram")
+        right.plot(-np.log10(expected), -np.log10(p), color=colour, ls=style, lw=1.3)
+    left.axvline(0.05, color=INK, lw=0.9, ls=":")
+    left.set_yticks(range(len(models)), models)
+    left.tick_params(axis="y", length=0)
+    left.set_ylim(len(models) - 0.5, -0.5)
+    left.set_xlabel("Share of sites with p ≤ 0.05")
     n = int(sites.groupby("model").size().max())
     _uniform_band(right, n)
     right.set_xlabel("Expected $-\\log_{10}$ p if uniform")
     right.set_ylabel("Observed $-\\log_{10}$ p")
-    right.set_title("Quantiles")
-    canvas.legend(loc="outside lower center", ncols=4)
-    _heading(canvas, f"p values of {plural(n, 'site')} per model")
-    draws = sites["n_draws"].dropna() if "n_draws" in sites else pd.Series(dtype=float)
-    floor = 1 / (float(draws.min()) + 1) if len(draws) else float("nan")
+    noun = NOUN[results.kind_of(analysis)]
+    heading(canvas, f"{analysis}: p values of {plural(n, noun)} per model")
+    finest = resolution(sites, float(results.test(analysis).get("fdr", 0.05)))
     caption = (
-        f"p values of {plural(n, 'site')} of {plural(sites['subject'].nunique(), 'subject')} per "
-        "model. Where a model predicts nothing the histogram is flat (dotted line) and the "
-        "quantiles follow the diagonal; the grey band holds 95 % of independent uniform p values. "
-        "An excess of small values is what a model that predicts many sites gives; an excess of "
-        "values near 1, or small values for an untrained network, asks for a look at the null."
-        + (f" The smallest p that the draws allow is {floor:.2g}." if np.isfinite(floor) else "")
-    )
-    low = {m: float((sites.loc[sites["model"] == m, "p"] < 0.05).mean()) for m in models}
-    alt = "Histogram and quantile plot of p values. Share below 0.05: " + listed(
+        f"p values of {plural(n, noun)} of {plural(sites['subject'].nunique(), 'subject')} per "
+        f"model. Left: share of {noun}s with p of at most 0.05, which is 0.05 (dotted line) where "
+        "a model predicts nothing. Right: sorted p values against those of a model that predicts "
+        "nothing, which would follow the diagonal; the grey band holds 95 % of independent uniform "
+        "p values. Dashed, lighter: untrained twins, which see the same stimuli and may predict "
+        "too."
+        + (f" The smallest p that {finest['draws']:,} draws allow is {finest['p']:.2g}, where the "
+           "curves level off." if finest else "")
+    )  # fmt: skip
+    alt = "Bars and quantile plot of p values. Share of at most 0.05: " + listed(
         [f"{model} {100 * share:.0f} %" for model, share in low.items()]
     )
     return finish(canvas, folder, f"{analysis}__pvalues", caption, alt + ".")
@@ -265,14 +250,16 @@ def penalties(
         axes.set_ylim(-0.05, len(pooled))
         axes.tick_params(axis="y", length=0)
         axes.set_title(analysis)
-    grid[-1, 0].set_xlabel("$\\log_{10}$ of the chosen penalty (units of the Gram matrix)")
-    _heading(canvas, "Chosen penalties")
+    grid[-1, 0].set_xlabel(
+        "$\\log_{10}$ of the chosen penalty (on the scale of the features' Gram matrix)"
+    )
+    heading(canvas, "Chosen penalties")
     caption = (
         "Penalties chosen on training data, over all outer folds and targets of the chosen layer; "
         "heights are relative to each model's most frequent value. Beside each name: shares of "
-        "choices on the lowest and on the highest value of the grid. A large share at the low end "
-        "asks for a wider grid; at the high end it is what targets give that a model does not "
-        "predict."
+        "choices on the lowest and on the highest value of the grid. Targets that a model does not "
+        "predict choose either end by chance, since no penalty helps them; a share at the low end "
+        "far above that at the high end asks for a wider grid."
     )
     alt = f"Histograms of penalties for {plural(sum(map(len, models.values())), 'fitted model')}."
     return finish(canvas, folder, "study__penalties", caption, alt)
@@ -307,7 +294,8 @@ def recording_quality(results: Results, folder: Path) -> Figure | Absent:
         "and nothing else. Where a measure was taken before and after cleaning, a line joins the "
         "two. Line noise: power at the line frequency over that of its neighbourhood, median over "
         "channels (1: no line). Temporal signal-to-noise: mean over standard deviation, median "
-        "over voxels. Framewise displacement: mean per run."
+        "over voxels. Framewise displacement: mean per run. DVARS: root mean square over voxels of "
+        "the change from one volume to the next, mean per run."
     )
     alt = f"Dot plots of {listed(list(panels))} per run and subject."
     return finish(canvas, folder, "study__quality", caption, alt)
@@ -328,7 +316,7 @@ def quality_canvas(panels: Mapping[str, pd.DataFrame]) -> Canvas:
         _one_measure(axes, name, part)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
-    _heading(canvas, "Quality of the recordings")
+    heading(canvas, "Quality of the recordings")
     return canvas
 
 
@@ -373,7 +361,6 @@ def _one_measure(axes: Any, name: str, part: pd.DataFrame) -> None:
         if part["value"].min() >= 0:
             # of values that hardly differ, the margin of their range would be nothing
             axes.set_ylim(0, 1.08 * part["value"].max())
-    unit = str(part["unit"].iloc[0])
-    axes.set_ylabel(unit, size=8)
-    title = textwrap.fill(name[:1].upper() + name[1:], 24, break_on_hyphens=False)
+    axes.set_ylabel(str(part["unit"].iloc[0]).replace("uV", "µV"), size=8)
+    title = textwrap.fill(capital(name), 24, break_on_hyphens=False)
     axes.set_title(title, size=8.5)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from braid.report.results import Results
-from braid.report.style import listed, plural
+from braid.report.words import listed, plural
 
 MOST_COMPONENTS = 3
 """Components whose units the page lists; those of the others are in the table."""
@@ -126,7 +126,8 @@ def component_view(results: Results, name: str) -> dict[str, Any]:
     -------
     dict
         Keys `name`, `analysis`, `model`; `reason` (a sentence if there is nothing to show, else
-        None); `about` (layer, sites and subjects in words), `rows`, `n_draws` and `ends` (of the
+        None); `about` (layer, sites and subjects in words), `floor` (smallest
+        possible p), `rows`, `n_draws` and `ends` (of the
         first components: lists of units at the `top` and the `bottom`).
     """
     entry = results.further("components")[name]
@@ -136,6 +137,7 @@ def component_view(results: Results, name: str) -> dict[str, Any]:
         "model": entry["model"],
         "reason": None,
         "about": "",
+        "floor": "",
         "rows": [],
         "ends": [],
         "missing": None,
@@ -153,6 +155,7 @@ def component_view(results: Results, name: str) -> dict[str, Any]:
     return view | {
         "about": f"layer {first['layer']}; {plural(int(first['n_sites']), 'site')} of "
         f"{plural(int(first['n_subjects']), 'subject')}; {plural(int(first['n_draws']), 'draw')}",
+        "floor": f"{1 / (int(first['n_draws']) + 1):.2g}",
         "rows": component_rows(table),
         "ends": [] if units is None else unit_ends(units),
         "missing": f"There is no table of the units at the ends of the components {name}."

@@ -7,18 +7,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup, escape
 
 from braid.config import base_of
 from braid.report.fits import FitSummary
+from braid.report.methods_further import further_text
+from braid.report.methods_recordings import recordings_text
 from braid.report.references import REFERENCES, Reference
 from braid.report.results import Results
-from braid.report.style import is_untrained, listed, plural
+from braid.report.words import (
+    is_untrained,
+    listed,
+    null_meanings,
+    penalties_of_draws,
+    plural,
+    spread,
+)
 
 _CITATION = re.compile(r"\[@([^\]]+)\]")
-# part of a network's name -> the work that introduced its architecture
-_ARCHITECTURES = ("vilt", "clip", "bert", "vit")
+# part of a network's name -> its architecture; in lower case, the work that introduced it
+_ARCHITECTURES = ("ViLT", "CLIP", "BERT", "ViT")
+# source of a network -> the work that introduced the package that runs it
+_PACKAGES = {
+    "transformers": "transformers",
+    "sentence_transformers": "sentence-transformers",
+    "open_clip": "open_clip",
+}
+_POOLING = {
+    "mean": "the mean over its tokens",
+    "max": "the maximum over its tokens",
+    "cls": "its class token",
+    "last": "its last token",
+    "target_tokens": "the mean over the tokens of the word itself",
+    "flatten": "all its tokens, one after the other",
+    "none": "the network's own output",
+}
+_FORMS = {
+    "gram": "the eigenvectors of the features' Gram matrix",
+    "kernel": "the eigenvectors of the samples' kernel matrix",
+    "svd": "the singular vectors of the features",
+    "streamed": "the Gram matrix of the features, read piece by piece",
+}
+_SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 
 
 @dataclass(frozen=True)
@@ -40,11 +70,10 @@ def methods_text(results: Results, fits: Sequence[FitSummary]) -> list[Paragraph
     """
     config = results.config
     paragraphs = [
-        Paragraph(name, _preparation(name, config["datasets"][name]))
-        for name in dict.fromkeys(results.dataset_of(a) for a in results.analyses)
-    ]
-    paragraphs = [
-        Paragraph(f"Recordings and preprocessing: {p.heading}", p.text) for p in paragraphs
+        Paragraph(
+            f"Recordings and preprocessing: {name}", recordings_text(config["datasets"][name])
+        )
+        for name in results.datasets
     ]
     paragraphs.append(Paragraph("Networks and features", _features(results)))
     for name in results.analyses:
@@ -52,10 +81,15 @@ def methods_text(results: Results, fits: Sequence[FitSummary]) -> list[Paragraph
         entry = results.analysis(name)
         kind = results.kind_of(name)
         text = " ".join(
-            [_samples(entry, kind), _encoding(entry, here), _testing(entry, kind), _compare(entry)]
+            [
+                _samples(entry, kind, _sees_pictures(results, entry)),
+                _encoding(entry, here),
+                _testing(entry, kind),
+                _compare(entry),
+            ]
         )
         paragraphs.append(Paragraph(f"Analysis {name}", text.strip()))
-    said = " ".join([*_transfers(results), *_components(results), *_probes(results)])
+    said = further_text(results)
     if said:
         paragraphs.append(Paragraph("Further analyses", said))
     if results.evaluation is not None:
@@ -90,154 +124,22 @@ def with_links(text: str) -> Markup:
     return Markup("").join(parts)
 
 
-def _preparation(name: str, dataset: Mapping[str, Any]) -> str:
-    """Describe how one data set was read and preprocessed."""
-    kind = dataset["kind"]
-    source = {
-        "ieeg": "Intracranial recordings in iEEG-BIDS format [@bids; ieeg-bids] were read with "
-        "MNE-Python and MNE-BIDS [@mne; mne-bids].",
-        "bold": "BOLD images in BIDS format [@bids] were read with nilearn [@nilearn].",
-        "parcels": "Ready-made time series of parcels, laid out as in BIDS [@bids], were read as "
-        "they are.",
-    }[kind]
-    if dataset.get("derivative"):
-        source = (
-            "BOLD images preprocessed with fMRIPrep [@fmriprep] were read from BIDS derivatives "
-            "[@bids] with nilearn [@nilearn]."
-        )
-    checked = {
-        "error": "The official BIDS validator had to pass.",
-        "warn": "The official BIDS validator was run; its issues are listed above.",
-    }.get(str(dataset.get("validate")), "The BIDS validator was not run.")
-    entry = dict(dataset.get("preprocess") or {})
-    steps = {"ieeg": _ieeg_steps, "bold": _bold_steps, "parcels": _slow_steps}[kind](entry)
-    done = f" {_capital('; then '.join(steps))}." if steps else " No further step was applied."
-    return f"{source} {checked}{done}"
-
-
-def _ieeg_steps(entry: Mapping[str, Any]) -> list[str]:
-    """List the steps of the preprocessing of iEEG in the order in which they are applied."""
-    steps = ["channels marked as bad, flat channels and channels with missing values were left out"]
-    if entry.get("noisy_threshold") is not None:
-        steps[0] += (
-            f", as were channels whose log variance had a robust z above "
-            f"{entry['noisy_threshold']:g}"
-        )
-    if entry.get("notch"):
-        how = "zero-phase FIR notch filters"
-        if entry.get("notch_method") == "spectrum_fit":
-            how = "fitted sinusoids, which were subtracted"
-        lines = listed([f"{hertz:g}" for hertz in entry["notch"]])
-        steps.append(f"line noise was removed at {lines} Hz with {how}")
-    reference = {
-        "average": "the average of the remaining channels",
-        "bipolar": "neighbours on the same shaft (bipolar)",
-        "laplacian": "the mean of both neighbours on the same shaft (Laplacian)",
-    }.get(str(entry.get("reference")))
-    if reference:
-        steps.append(f"signals were re-referenced to {reference}")
-    if entry.get("band"):
-        steps.append(_band(entry["band"]))
-    if entry.get("signal") == "envelope":
-        scale = "natural logarithm of the " if entry.get("log") else ""
-        steps.append(f"the {scale}Hilbert envelope of the band was taken")
-    if entry.get("resample"):
-        steps.append(f"signals were resampled to {entry['resample']:g} Hz")
-    return steps
-
-
-def _band(band: Sequence[float | None]) -> str:
-    low, high = band
-    if low is None:
-        return f"signals were low-pass filtered at {high:g} Hz"
-    if high is None:
-        return f"signals were high-pass filtered at {low:g} Hz"
-    return f"signals were band-pass filtered from {low:g} to {high:g} Hz"
-
-
-def _bold_steps(entry: Mapping[str, Any]) -> list[str]:
-    """List the steps of the preprocessing of BOLD images."""
-    mask = str(entry.get("mask", "auto"))
-    steps = [
-        "voxels were taken from a brain mask computed from the mean image of each subject's runs"
-        if mask == "auto"
-        else f"voxels were taken from the mask {mask}"
-    ]
-    if entry.get("smooth"):
-        steps.append(f"images were smoothed ({entry['smooth']:g} mm full width at half maximum)")
-    confounds = entry.get("confounds", "none")
-    removed = _trends(entry)
-    if confounds == "motion":
-        removed.append("estimates of head motion made from the images")
-    elif isinstance(confounds, Mapping):
-        removed.append(
-            f"fMRIPrep confounds ({listed(list(map(str, confounds.get('strategy', []))))})"
-        )
-    elif confounds != "none":
-        columns = entry.get("confound_columns")
-        removed.append(
-            f"the confounds in {confounds}" + (f" ({listed(columns)})" if columns else "")
-        )
-    if entry.get("spikes"):
-        spikes = entry["spikes"]
-        removed.append(
-            f"one regressor per volume with {spikes['measure']} above {spikes['threshold']:g}"
-        )
-    if removed:
-        steps.append(f"{listed(removed)} were removed from each run in one regression")
-    return [*steps, *_standardised(entry)]
-
-
-def _slow_steps(entry: Mapping[str, Any]) -> list[str]:
-    """List the steps of the preprocessing of parcels."""
-    removed = _trends(entry)
-    steps = [f"{listed(removed)} were removed from each run in one regression"] if removed else []
-    return [*steps, *_standardised(entry)]
-
-
-def _trends(entry: Mapping[str, Any]) -> list[str]:
-    """Name what the regression removes of slow changes."""
-    removed = []
-    if entry.get("detrend", "none") != "none":
-        removed.append(f"{entry['detrend']} trends")
-    if entry.get("high_pass"):
-        removed.append(f"cosines up to {entry['high_pass']:g} Hz")
-    return removed
-
-
-def _standardised(entry: Mapping[str, Any]) -> list[str]:
-    return ["time series were z-scored within each run"] if entry.get("standardize", True) else []
-
-
 def _features(results: Results) -> str:
     """Describe the networks and how their features were taken."""
     registry = results.config.get("registry", {})
-    names = list(
-        dict.fromkeys(base_of(m) for a in results.analyses for m in results.analysis(a)["models"])
-    )
-    sources = {str(registry.get(name, {}).get("source")) for name in names}
-    works = [s.replace("-", "_") for s in sources]
-    known = [key for key in ("transformers", "sentence-transformers", "open_clip")
-             if key.replace("-", "_") in works]  # fmt: skip
-    described = []
-    for name in names:
-        entry = registry.get(name, {})
-        said = f"{name} ({entry.get('modality', 'n/a')}; {entry.get('objective', 'n/a')}"
-        architecture = next((a for a in _ARCHITECTURES if a in name.lower()), None)
-        if architecture and entry.get("source") in {"transformers", "open_clip"}:
-            said += f"; architecture [@{architecture}]"
-        described.append(said + ")")
-    text = f"Features came from {listed(described)}."
-    if known:
-        text += f" Networks were run in inference mode with PyTorch [@torch; {'; '.join(known)}]"
-        text += "; one forward pass per unit gave all layers."
-        pooling = sorted({str(registry[n].get("pooling", "mean")) for n in names if n in registry
-                          and registry[n].get("source", "").replace("-", "_") in works
-                          and registry[n].get("source") in
-                          {"transformers", "open_clip", "sentence_transformers"}})  # fmt: skip
-        text += f" Tokens were pooled to one vector per unit and layer ({listed(pooling)})."
-    twins = [m for a in results.analyses for m in results.models(a) if is_untrained(m)]
-    if twins:
+    entries = {name: registry.get(name, {}) for name in _networks(results)}
+    described = [_network(name, entry) for name, entry in entries.items()]
+    text = f"Features came from: {'; '.join(described)}."
+    run = [entry for entry in entries.values() if entry.get("source") in _PACKAGES]
+    if run:
+        packages = list(dict.fromkeys(_PACKAGES[entry["source"]] for entry in run))
+        pooling = list(dict.fromkeys(_POOLING[entry.get("pooling", "mean")] for entry in run))
+        text += (
+            f" Networks were run in inference mode with PyTorch [@torch; {'; '.join(packages)}]; "
+            "one forward pass per unit gave all layers. The features of a unit in a layer are "
+            f"{listed(pooling, 'or')}{', by network' if len(pooling) > 1 else ''}."
+        )
+    if any(is_untrained(m) for a in results.analyses for m in results.models(a)):
         text += (
             " Untrained twins have the same architecture with weights drawn from the architecture's"
             " own initialisation; they show what the stimulus and the architecture alone explain."
@@ -252,12 +154,36 @@ def _features(results: Results) -> str:
     return text
 
 
-def _samples(entry: Mapping[str, Any], kind: str) -> str:
+def _networks(results: Results) -> list[str]:
+    """Names of the registry's entries that the analyses use, in their order."""
+    models = (m for a in results.analyses for m in results.analysis(a)["models"])
+    return list(dict.fromkeys(base_of(model) for model in models))
+
+
+def _network(name: str, entry: Mapping[str, Any]) -> str:
+    """Describe one network, or another source of features."""
+    objective = entry.get("objective", "n/a")
+    if entry.get("source") not in _PACKAGES:
+        return f"{name} ({objective})"
+    known = next((a for a in _ARCHITECTURES if a.lower() in name.lower()), None)
+    built = f" with the architecture of {known} [@{known.lower()}]," if known else ""
+    return f"{name}, a {entry.get('modality', 'n/a')} network{built} trained for {objective}"
+
+
+def _sees_pictures(results: Results, entry: Mapping[str, Any]) -> bool:
+    """Tell whether any network of an analysis is shown pictures."""
+    registry = results.config.get("registry", {})
+    seen = (registry.get(base_of(m), {}).get("modality", "n/a") for m in entry["models"])
+    return any("vision" in modality for modality in seen)
+
+
+def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
     """Describe units and samples of one analysis."""
     units, design = entry["units"], entry["design"]
     what = {
         "words": f"each spoken word, read in the context of up to {units.get('context_words', 12)} "
-        f"words before{_after(units)} it within its sentence, with the frame shown at its onset",
+        f"words before{_after(units)} it within its sentence"
+        + (", with the frame shown at its onset" if pictures else ""),
         "frames": f"a frame every {units.get('step', 0.5):g} s with the words said so far",
         "labels": f"the label of each event (column {units.get('column', 'trial_type')})",
         "rows": "rows of given features, one per volume",
@@ -323,8 +249,9 @@ def _encoding(entry: Mapping[str, Any], fits: Sequence[FitSummary]) -> str:
     text = (
         "Encoding models were ridge regressions [@ridge; tikhonov] with an unpenalised intercept"
         + (scaled if ridge.get("standardize", True) else "")
-        + f", one penalty per target, from {alphas['n']} values between 10^{alphas['low']:g} and "
-        f"10^{alphas['high']:g} ({scale}), chosen by {measure} in inner folds. Outer folds: "
+        + f", one penalty per target, from {alphas['n']} values between "
+        f"{_power(alphas['low'])} and {_power(alphas['high'])} ({scale}), chosen by {measure} in "
+        "inner folds. Outer folds: "
         f"{scheme}"
         + (
             f", with {embargo:g} s on both sides of what is held out dropped from training"
@@ -338,20 +265,24 @@ def _encoding(entry: Mapping[str, Any], fits: Sequence[FitSummary]) -> str:
     forms = sorted({fit.form for fit in fits if fit.form != "n/a"})
     samples = [fit.n_tested for fit in fits if fit.n_tested]
     if forms:
-        text += (
-            f" The solver used the {listed(forms)} form; related solvers are published [@himalaya]."
-        )
+        how = listed([_FORMS.get(form, form) for form in forms], "or")
+        text += f" The regressions were solved through {how}, as in related solvers [@himalaya]."
     if samples:
-        text += f" Held-out samples per subject: {_spread(samples)}."
+        text += f" Held-out samples per subject: {spread(samples)}."
     return text
+
+
+def _power(exponent: float) -> str:
+    """Write a power of ten as print does."""
+    return "10" + f"{exponent:g}".translate(_SUPERSCRIPTS)
 
 
 def _testing(entry: Mapping[str, Any], kind: str) -> str:
     """Describe the test of one analysis."""
     test = entry.get("test", {})
     nulls = list(test.get("nulls", ["circular_shift"]))
-    meaning = _null_meanings(test)
-    alpha = _penalties_of_draws(test)
+    meaning = null_meanings(test)
+    alpha = penalties_of_draws(test)
     statistic = (
         "the largest score, studentised by its null, over the windows of an electrode"
         if kind == "ieeg"
@@ -369,108 +300,21 @@ def _testing(entry: Mapping[str, Any], kind: str) -> str:
     return text
 
 
-def _null_meanings(test: Mapping[str, Any]) -> dict[str, str]:
-    """Say what each kind of null does to the responses."""
-    return {
-        "circular_shift": "circular shifts of the responses within runs by at least "
-        f"{test.get('min_shift', 20):g} s (and never less than the delays' span plus ten samples)",
-        "block": f"permutations of blocks of {test.get('block', 20):g} s within runs",
-        "shuffle": "permutations of single samples, which ignore autocorrelation and are shown for "
-        "comparison only",
-    }
-
-
-def _penalties_of_draws(test: Mapping[str, Any]) -> str:
-    if test.get("alpha", "fixed") == "fixed":
-        return "with the penalties of the observed fit"
-    return "with penalties chosen anew"
-
-
-def _transfers(results: Results) -> list[str]:
-    """Describe the transfers, a sentence or two each, and first what they have in common."""
-    entries = results.further("transfers")
-    if not entries:
-        return []
-    said = [
-        "Transfers test models of one analysis on the responses of another. The model is trained "
-        "on all samples of the first (the source), in the layer chosen there and with penalties "
-        "chosen on its folds; it predicts the second (the target) at the sites that both have. The "
-        "score is the Pearson correlation per run of the target, averaged over runs. Under the "
-        "null the source's responses are moved and the model is trained again; p and the false "
-        "discovery rate are as above."
-    ]
-    for name, entry in entries.items():
-        test = results.analysis(entry["source"]).get("test", {})
-        null = next(iter(test.get("nulls") or ["circular_shift"]))
-        said.append(
-            f"Transfer {name}: {listed(list(entry['models']))} from {entry['source']} to "
-            f"{entry['target']}, with {test.get('n', 1000)} draws of {_null_meanings(test)[null]} "
-            f"{_penalties_of_draws(test)}, at a false discovery rate of {test.get('fdr', 0.05):g}."
-        )
-    return said
-
-
-def _components(results: Results) -> list[str]:
-    """Describe the principal components of encoding weights."""
-    entries = results.further("components")
-    if not entries:
-        return []
-    said = [
-        "Components are principal components of encoding weights [@huth]. Models were fitted on "
-        "all samples, in the layer with the highest mean inner-fold score over subjects; the "
-        "weights of each significant site were averaged over delays, expressed per standard "
-        "deviation of a feature over the units, scaled to length 1 and multiplied by the site's "
-        "held-out r; the sites of all subjects were stacked and centred. Under the null the same "
-        "sites are fitted, with the same penalties, to circularly shifted responses; the "
-        "statistic is a component's share of the variance that the components before it leave. "
-        "The left-out share is that of a subject's variance which the matching component of the "
-        "other subjects explains."
-    ]
-    for name, entry in entries.items():
-        test = results.analysis(entry["analysis"]).get("test", {})
-        said.append(
-            f"Components {name}: {plural(int(entry.get('n', 5)), 'component')} of {entry['model']} "
-            f"in {entry['analysis']}, {plural(int(entry.get('draws', 50)), 'draw')} of shifts by "
-            f"at least {test.get('min_shift', 20):g} s."
-        )
-    return said
-
-
-def _probes(results: Results) -> list[str]:
-    """Describe the probes of pairing."""
-    entries = results.further("probes")
-    if not entries:
-        return []
-    said = [
-        "Probes compare the matching score that a vision-language network gives to texts with "
-        "their own frames with its score for the same texts and frames, circularly shifted "
-        "against each other in time within each film; p = (k + 1) / (n + 1) over the shifts "
-        "[@pvalues]. The network's untrained twin is probed with the same pairs."
-    ]
-    for name, entry in entries.items():
-        said.append(
-            f"Probe {name}: {entry['model']} on up to {entry.get('units', 300):,} units of "
-            f"{entry['analysis']}, {plural(int(entry.get('draws', 200)), 'shift')} of at least "
-            f"{entry.get('min_shift', 30):g} s."
-        )
-    return said
-
-
 def _compare(entry: Mapping[str, Any]) -> str:
     """Describe the model comparisons of one analysis."""
     pairs = entry.get("compare", {})
     if not pairs:
         return ""
-    test = entry.get("test", {})
+    swap = entry.get("swap", {})
     said = [f"{a} against {b} ({name})" for name, (a, b) in pairs.items()]
     among = (
         "all sites"
-        if test.get("among", "all") == "all"
+        if swap.get("among", "all") == "all"
         else "sites that at least one of the two predicts significantly"
     )
     return (
-        f"Models were compared at {among}: {listed(said)}. In {test.get('n', 1000)} draws the "
-        f"held-out predictions of the two were exchanged in blocks of {test.get('block', 20):g} s "
+        f"Models were compared at {among}: {listed(said)}. In {swap.get('n', 2000)} draws the "
+        f"held-out predictions of the two were exchanged in blocks of {swap.get('block', 20):g} s "
         "with probability 1/2; the one-sided p value of the studentised difference of scores was "
         "corrected over the sites of a subject as above."
     )
@@ -515,12 +359,3 @@ def _filter(entities: Mapping[str, Any] | None) -> str:
         values = [value] if isinstance(value, str) else list(map(str, value))
         said.append(f"{name} {listed(values, 'or')}")
     return listed(said) or "any entity"
-
-
-def _spread(counts: Sequence[int]) -> str:
-    low, high = int(np.min(counts)), int(np.max(counts))
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from markupsafe import Markup
 
 from braid.common import progress, write_text
 from braid.config import base_of
+from braid.report.answer import answers
 from braid.report.figure import Absent, Figure
 from braid.report.figures_further import transfer_scatter
 from braid.report.figures_maps import map_best, map_scores
@@ -24,20 +26,39 @@ from braid.report.figures_quality import (
     penalties,
     recording_quality,
 )
-from braid.report.figures_scores import NOUN, by_layer, by_region, distributions, timecourse
+from braid.report.figures_scores import by_layer, by_region, distributions, timecourse
 from braid.report.fits import FitSummary, dropped_events, summarise_fits
 from braid.report.further import further_view
 from braid.report.methods import cited, methods_text, with_links
 from braid.report.results import Results, flags, read_results
-from braid.report.style import drawing_style, is_untrained, make_palette
-from braid.report.summary import comparison_rows, key_numbers, model_rows, passed, sentences
+from braid.report.style import drawing_style, make_palette
+from braid.report.summary import (
+    FAMILY_WISE,
+    comparison_rows,
+    key_numbers,
+    model_rows,
+    passed,
+    resolution,
+    site_needs,
+)
+from braid.report.words import (
+    KIND,
+    NOUN,
+    capital,
+    is_untrained,
+    number,
+    percent,
+    score,
+    short_layers,
+    spread,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_SITES = 40
 """Sites that the table of the strongest lists, per analysis."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 MOST_ISSUES = 20
 """Issues of the BIDS validator that the page lists, per data set."""
-_KIND = {"ieeg": "intracranial EEG", "bold": "BOLD", "parcels": "parcel time series"}
 
 
 def write_report(root: Path, config: Mapping[str, Any], out: Path, figures: Path) -> None:
@@ -114,8 +135,10 @@ def render(
         study=results.config.get("study", results.root.name),
         question=results.config.get("question") or "",
         seed=results.config.get("seed", 0),
-        answers=sentences(results, fits),
-        datasets=[dataset_rows(results, name) for name in used_datasets(results)],
+        answers=answers(results),
+        needs=needs_rows(results),
+        family_wise=FAMILY_WISE,
+        datasets=[dataset_rows(results, name) for name in results.datasets],
         networks=network_rows(results),
         combinations=combination_rows(results),
         analyses=[analysis_view(results, name, fits) for name in results.analyses],
@@ -138,11 +161,6 @@ def render(
     )
 
 
-def used_datasets(results: Results) -> list[str]:
-    """List the data sets that the analyses use, in the order of the analyses."""
-    return list(dict.fromkeys(results.dataset_of(name) for name in results.analyses))
-
-
 def dataset_rows(results: Results, name: str) -> dict[str, Any]:
     """Describe one data set: recordings, exclusions, and the validator's verdict."""
     entry = results.config["datasets"][name]
@@ -154,11 +172,11 @@ def dataset_rows(results: Results, name: str) -> dict[str, Any]:
     verdict = results.validation.get(name)
     return {
         "name": name,
-        "kind": _KIND[entry["kind"]],
+        "kind": capital(KIND[entry["kind"]]),
         "noun": NOUN[entry["kind"]],
         "root": str(entry["root"]),
         "tasks": ", ".join(map(str, entry.get("tasks", []))),
-        "recordings": None if index is None else recording_rows(index),
+        "recordings": None if index is None else recording_rows(results, name, index),
         "excluded": [
             {
                 "reason": reason,
@@ -172,21 +190,28 @@ def dataset_rows(results: Results, name: str) -> dict[str, Any]:
     }
 
 
-def recording_rows(index: pd.DataFrame) -> list[dict[str, Any]]:
-    """Summarise recordings by subject and task."""
+def recording_rows(results: Results, name: str, index: pd.DataFrame) -> list[dict[str, Any]]:
+    """Summarise recordings by subject and task; `tested` counts the sites that have scores."""
+    tested = {a: results.sites_of(a) for a in results.analyses if results.dataset_of(a) == name}
     rows = []
     for (subject, task), part in index.groupby(["subject", "task"], dropna=False, sort=True):
         rate = pd.to_numeric(part["sampling_frequency"], errors="coerce")
         tr = pd.to_numeric(part["repetition_time"], errors="coerce")
+        sites = [
+            table.loc[table["subject"] == subject, "site"].nunique()
+            for analysis, table in tested.items()
+            if task in results.analysis(analysis)["tasks"]
+        ]
         rows.append(
             {
                 "subject": subject,
                 "task": task,
+                "tested": spread(sites),
                 "runs": len(part),
                 "minutes": float(part["duration"].sum() / 60),
                 "samples": int(part["n_samples"].sum()),
-                "targets": _spread(part["n_targets"]),
-                "rate": f"TR {_spread(tr)} s" if tr.notna().any() else f"{_spread(rate)} Hz",
+                "targets": spread(part["n_targets"]),
+                "rate": f"TR {spread(tr)} s" if tr.notna().any() else f"{spread(rate)} Hz",
             }
         )
     return rows
@@ -232,7 +257,7 @@ def network_rows(results: Results) -> list[dict[str, Any]]:
                 "layers": len(layers) or "n/a",
                 "width": ", ".join(map(str, widths)) or "n/a",
                 "weights": next((_short(m.get("weights")) for m in found.values()), "n/a"),
-                "units": ", ".join(f"{a}: {m.get('n_units', 'n/a')}" for a, m in found.items())
+                "units": ", ".join(f"{a}: {number(m.get('n_units'))}" for a, m in found.items())
                 or "n/a",
                 "truncated": sum(int(m.get("truncated") or 0) for m in found.values()),
                 "untrained": any(
@@ -255,26 +280,70 @@ def combination_rows(results: Results) -> dict[str, str]:
 def analysis_view(results: Results, name: str, fits: Sequence[FitSummary]) -> dict[str, Any]:
     """Tables of one analysis."""
     entry = results.analysis(name)
+    fdr = float(results.test(name).get("fdr", 0.05))
+    comparisons = results.comparisons[results.comparisons["analysis"] == name]
     return {
         "name": name,
+        "samples": samples_in_short(results, name),
+        "finest": resolution(results.sites_of(name), fdr),
+        "finest_comparison": resolution(comparisons, fdr),
+        "family_wise": "p_fwe" in results.sites,
         "dataset": results.dataset_of(name),
         "kind": results.kind_of(name),
         "noun": NOUN[results.kind_of(name)],
-        "units": entry["units"]["kind"],
-        "design": entry["design"]["kind"].replace("_", "-"),
         "event_locked": entry["design"]["kind"] == "event_locked",
         "models": model_rows(results, name, fits),
         "comparisons": comparison_rows(results, name),
-        "strongest": strongest_sites(results, name),
-        "fdr": entry.get("test", {}).get("fdr", 0.05),
+        "strongest": strongest_sites(results, name, [fit for fit in fits if fit.analysis == name]),
+        "fdr": fdr,
     }
 
 
-def strongest_sites(results: Results, name: str) -> list[dict[str, Any]]:
+def samples_in_short(results: Results, name: str) -> str:
+    """Say in one sentence what an analysis predicts, and from what; more is in the methods."""
+    entry, kind = results.analysis(name), results.kind_of(name)
+    units, tasks = entry["units"], [str(task) for task in entry["tasks"]]
+    shown = {
+        "words": "each spoken word",
+        "frames": f"a frame every {units.get('step', 0.5):g} s, with the words said so far",
+        "labels": "the label of each event",
+        "rows": "one row of given features per volume",
+    }[units["kind"]]
+    predicted = (
+        "windows of the recording around it"
+        if entry["design"]["kind"] == "event_locked"
+        else "the volumes that follow"
+        if units["kind"] != "rows"
+        else "that volume"
+    )
+    return (
+        f"{capital(KIND[kind])} of data set {results.dataset_of(name)} "
+        f"({'task' if len(tasks) == 1 else 'tasks'} {', '.join(tasks)}). "
+        f"Networks see {shown}; their features predict {predicted}."
+    )
+
+
+def needs_rows(results: Results) -> list[dict[str, Any]]:
+    """List what the sites of each analysis need, for analyses that compare vision and language."""
+    rows = [{"analysis": name, **vars(site_needs(results, name))} for name in results.analyses]
+    return [row for row in rows if row["together"] is not None]
+
+
+def strongest_sites(
+    results: Results, name: str, fits: Sequence[FitSummary]
+) -> list[dict[str, Any]]:
     """Sites with the highest scores of any trained model, one row per site."""
     sites = results.sites_of(name)
     sites = sites[~sites["model"].map(is_untrained)].dropna(subset=["score"])
     top = sites.sort_values("score", ascending=False).drop_duplicates(["subject", "site"])
+    if "layer" in top:
+        short = {
+            (fit.model, layer): name
+            for fit in fits
+            for layer, name in zip(fit.layers, short_layers(fit.layers), strict=True)
+        }
+        pairs = zip(top["model"], top["layer"].astype(str), strict=True)
+        top = top.assign(layer=[short.get(pair, pair[1]) for pair in pairs])
     wanted = ["subject", "site", "region", "model", "layer", "best_bin", "score", "p", "q"]
     columns = [column for column in (*wanted, "p_fwe", "significant") if column in top]
     return _records(top.head(MOST_SITES)[columns])
@@ -322,12 +391,28 @@ def quality_rows(quality: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def fit_warnings(fits: Sequence[FitSummary]) -> list[dict[str, str]]:
-    """List what the solver warned of, one row per warning."""
+def fit_warnings(fits: Sequence[FitSummary]) -> list[dict[str, Any]]:
+    """List what the solver warned of, one row per analysis and kind of warning.
+
+    Warnings that differ in their numbers alone are one kind; `numbers` tells the spread of the
+    first one, and `models` who was warned, with the number of subjects.
+    """
+    rows: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for fit in fits:
+        for warning in fit.warnings:
+            found = [float(text) for text in _NUMBER.findall(warning)]
+            kind = _NUMBER.sub("…", warning)
+            place = rows.setdefault((fit.analysis, kind), [])
+            place.append((fit.model, found[0] if found else np.nan))
     return [
-        {"analysis": fit.analysis, "model": fit.model, "subject": fit.subject, "warning": warning}
-        for fit in fits
-        for warning in fit.warnings
+        {
+            "analysis": analysis,
+            "warning": kind,
+            "numbers": spread(value for _, value in places),
+            "fits": len(places),
+            "models": len({model for model, _ in places}),
+        }
+        for (analysis, kind), places in rows.items()
     ]
 
 
@@ -339,42 +424,23 @@ def evaluation_rows(evaluation: pd.DataFrame | None) -> list[dict[str, Any]]:
     return [
         {
             "stage": row["stage"],
-            "measure": row["measure"],
+            "measure": _signs(row["measure"]),
             "value": _maybe_number(row["value"]),
-            "threshold": _maybe_number(row["threshold"]),
+            "threshold": _signs(row["threshold"]),
             "pass": None if pd.isna(row["pass"]) else bool(verdict.iloc[place]),
         }
         for place, (_, row) in enumerate(evaluation.iterrows())
     ]
 
 
-def number(value: Any, digits: int = 3) -> str:
-    """Write a number for a table; what is missing is `n/a`, text stays text."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return "n/a"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int | np.integer) and abs(int(value)) < 10**12:
-        return f"{int(value):,}"
-    size = abs(float(value))
-    if size and (size < 10**-digits or size >= 1e5):
-        return f"{value:.2g}"
-    return f"{value:.{digits}f}"
-
-
-def score(value: float) -> str:
-    """Write a correlation with three decimals."""
-    return f"{value:.3f}" if np.isfinite(value) else "n/a"
-
-
-def percent(share: float) -> str:
-    """Write a share as a percentage without decimals."""
-    return f"{100 * share:.0f} %" if np.isfinite(share) else "n/a"
-
-
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """One mapping per row, by column."""
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _signs(text: Any) -> str:
+    """Write a condition as print does; a missing one is `n/a`."""
+    return "n/a" if pd.isna(text) else str(text).replace("<=", "≤").replace(">=", "≥")
 
 
 def _maybe_number(value: Any) -> Any:
@@ -404,15 +470,6 @@ def _short(weights: Any) -> str:
     """First twelve characters of a digest."""
     text = str(weights or "n/a").removeprefix("sha256:")
     return text[:12]
-
-
-def _spread(values: pd.Series) -> str:
-    """Smallest and largest value, once if they are equal."""
-    known = pd.to_numeric(values, errors="coerce").dropna()
-    if known.empty:
-        return "n/a"
-    low, high = f"{known.min():g}", f"{known.max():g}"
-    return low if low == high else f"{low} to {high}"
 
 
 def _yaml_ready(value: Any) -> Any:

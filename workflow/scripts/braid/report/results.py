@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,85 +14,26 @@ import xarray as xr
 from braid.common import InputError, read_json, read_table
 from braid.config import models_of
 
-SITES_REQUIRED = (
-    "analysis",
-    "subject",
-    "model",
-    "site",
-    "region",
-    "x",
-    "y",
-    "z",
-    "score",
-    "p",
-    "q",
-    "significant",
-)
-_COMPARISONS_REQUIRED = (
-    "analysis",
-    "subject",
-    "comparison",
-    "a",
-    "b",
-    "site",
-    "score_a",
-    "score_b",
-    "q",
-    "significant",
-)
-_COLUMNS = {
-    "models": ("analysis", "model", "score_mean", "score_low", "score_high"),
-    "regions": (
-        "analysis",
-        "model",
-        "region",
-        "n_subjects",
-        "n_sites",
-        "score_mean",
-        "score_low",
-        "score_high",
-    ),
-    "nulls": (
-        "analysis",
-        "subject",
-        "model",
-        "null",
-        "null_sd",
-        "naive_sd",
-        "n_draws",
-        "distinct",
-        "note",
-    ),
-    "excluded": ("dataset", "subject", "target", "reason", "detail"),
-    "quality": ("dataset", "subject", "run", "measure", "value", "unit"),
+_REQUIRED = {
+    name: tuple(columns.split())
+    for name, columns in {
+        "sites": "analysis subject model site region x y z score p q significant",
+        "models": "analysis model score_mean score_low score_high",
+        "regions": "analysis model region n_subjects n_sites score_mean score_low score_high",
+        "comparisons": "analysis subject comparison a b site score_a score_b q significant",
+        "nulls": "analysis subject model null null_sd naive_sd n_draws distinct note",
+        "excluded": "dataset subject target reason detail",
+        "quality": "dataset subject run measure value unit",
+        "transfers": "subject site score score_within significant",
+        "components": "component share null_mean null_sd p loso_share n_sites n_subjects n_draws "
+        "layer",
+        "units": "component end rank stimulus time text",
+        "probes": "model weights n_units score_true score_shifted effect share_higher p n_draws",
+        "evaluation": "stage measure value threshold pass",
+    }.items()
 }
-"""Columns of the tables that a report can do without; a table that is absent is empty."""
-
-_TRANSFER = ("subject", "site", "score", "score_within", "significant")
-_COMPONENT = (
-    "component",
-    "share",
-    "null_mean",
-    "null_sd",
-    "p",
-    "loso_share",
-    "n_sites",
-    "n_subjects",
-    "n_draws",
-    "layer",
-)
-_UNIT = ("component", "end", "rank", "stimulus", "time", "text")
-_PROBE = (
-    "model",
-    "weights",
-    "n_units",
-    "score_true",
-    "score_shifted",
-    "effect",
-    "share_higher",
-    "p",
-    "n_draws",
-)
+"""Columns that a report reads of each table; of the study's tables, only that of sites has to be
+there, and one that is absent is empty."""
 
 # what a report never shows, and what makes the files large
 _BULK = ("prediction", "weights", "score_fold")
@@ -165,9 +106,22 @@ class Results:
         """Config of one analysis."""
         return self.config["analyses"][name]
 
+    def test(self, name: str) -> Mapping[str, Any]:
+        """Config of the test of one analysis."""
+        return self.analysis(name).get("test") or {}
+
+    def compare(self, name: str) -> Mapping[str, Sequence[str]]:
+        """Comparisons of one analysis in the config, which may be empty."""
+        return self.analysis(name).get("compare") or {}
+
     def dataset_of(self, analysis: str) -> str:
         """Name of the data set of an analysis."""
         return str(self.analysis(analysis)["dataset"])
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets that the analyses use, in the order of the analyses."""
+        return list(dict.fromkeys(self.dataset_of(name) for name in self.analyses))
 
     def kind_of(self, analysis: str) -> str:
         """Kind of recording of an analysis: `ieeg`, `bold` or `parcels`."""
@@ -219,7 +173,7 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
             "config: key 'analyses' is missing or empty; a report needs at least one analysis"
         )
     sites_path = root / "tables" / "sites.tsv"
-    sites = _with_flags(read_table(sites_path, SITES_REQUIRED))
+    sites = _with_flags(read_table(sites_path, _REQUIRED["sites"]))
     unknown = sorted(set(sites["analysis"]) - set(config["analyses"]))
     if unknown:
         raise InputError(
@@ -227,18 +181,15 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
             "remake the tables with this config"
         )
     sites["region"] = sites["region"].fillna("n/a")
-    comparisons = _optional(root / "tables" / "comparisons.tsv", _COMPARISONS_REQUIRED)
     tables = {
-        name: _optional(root / "tables" / f"{name}.tsv", columns)
-        for name, columns in _COLUMNS.items()
+        name: _optional(root, name)
+        for name in ("models", "regions", "comparisons", "nulls", "excluded", "quality")
     }
-    evaluation = root / "evaluation.tsv"
-    checks = ("stage", "measure", "value", "threshold", "pass")
     return Results(
         root=root,
         config=config,
         sites=sites,
-        comparisons=_with_flags(comparisons),
+        comparisons=_with_flags(tables["comparisons"]),
         summaries=tables["models"],
         regions=tables["regions"].fillna({"region": "n/a"}),
         nulls=tables["nulls"],
@@ -253,14 +204,18 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         excluded=tables["excluded"],
         quality=tables["quality"],
         transfers=_transfers(root, config),
-        components=_named(root, config, "components", "{}/components.tsv", _COMPONENT),
+        components=_named(root, config, "components", "{}/components.tsv", _REQUIRED["components"]),
         component_units=_named(
-            root, config, "components", "{}/components_units.tsv", _UNIT, text=str, stimulus=str
+            root,
+            config,
+            "components",
+            "{}/components_units.tsv",
+            _REQUIRED["units"],
+            text=str,
+            stimulus=str,
         ),
-        probes=_named(root, config, "probes", "{}.tsv", _PROBE),
-        evaluation=read_table(evaluation, checks, value=str, threshold=str)
-        if evaluation.exists()
-        else None,
+        probes=_named(root, config, "probes", "{}.tsv", _REQUIRED["probes"]),
+        evaluation=_evaluation(root / "evaluation.tsv"),
         versions=_versions(root),
     )
 
@@ -287,21 +242,30 @@ def _with_flags(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _optional(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table that may be absent or have no rows."""
-    return read_table(path, required) if path.exists() else pd.DataFrame(columns=list(required))
+def _optional(root: Path, name: str) -> pd.DataFrame:
+    """Read one of the study's tables, which may be absent or have no rows."""
+    path = root / "tables" / f"{name}.tsv"
+    columns = _REQUIRED[name]
+    return read_table(path, columns) if path.exists() else pd.DataFrame(columns=list(columns))
+
+
+def _evaluation(path: Path) -> pd.DataFrame | None:
+    """Read the checks; values and thresholds stay as they are written."""
+    if not path.exists():
+        return None
+    return read_table(path, _REQUIRED["evaluation"], value=str, threshold=str)
 
 
 def _transfers(root: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     """Join the tables of all transfers that the config names."""
     tables = [
-        read_table(path, _TRANSFER).assign(transfer=name, model=model)
+        read_table(path, _REQUIRED["transfers"]).assign(transfer=name, model=model)
         for name, entry in (config.get("transfers") or {}).items()
         for model in entry["models"]
         for path in sorted((root / "transfers" / name / model).glob("sub-*.tsv"))
     ]
     if not tables:
-        return pd.DataFrame(columns=["transfer", "model", *_TRANSFER])
+        return pd.DataFrame(columns=["transfer", "model", *_REQUIRED["transfers"]])
     return _with_flags(pd.concat(tables, ignore_index=True))
 
 

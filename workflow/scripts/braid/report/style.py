@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from braid.config import UNTRAINED, base_of
+from braid.config import base_of
+from braid.report.words import is_untrained
 
 # Okabe and Ito's colours without yellow and black, then Tol's "muted" for longer lists:
 # distinguishable with the common colour vision deficiencies, readable on white and near-black
@@ -56,11 +57,6 @@ def make_palette(models: Iterable[str]) -> Palette:
     """Give each trained model of a study its colour, in order of first appearance."""
     names = list(dict.fromkeys(base_of(model) for model in models))
     return Palette({name: _HUES[i % len(_HUES)] for i, name in enumerate(names)})
-
-
-def is_untrained(model: str) -> bool:
-    """Tell whether a model's name is that of an untrained twin."""
-    return model.endswith(UNTRAINED)
 
 
 def tint(colour: str, share: float) -> str:
@@ -114,13 +110,22 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """Write a count with its noun: `1 site`, `12 sites`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+def panel_grid(count: int) -> tuple[Any, list[Any]]:
+    """Make a figure of square panels, at most four to a row, and give it with their axes."""
+    import matplotlib.pyplot as plt
+
+    columns = count if count <= 4 else 3
+    rows = -(-count // columns)
+    side = FULL_WIDTH / max(columns, 3)
+    canvas, grid = plt.subplots(
+        rows, columns, figsize=(side * columns, 0.35 + (side + 0.2) * rows), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axes in list(grid.flat)[count:]:
+        axes.set_axis_off()
+    return canvas, list(grid.flat)[:count]
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """Write names as a sentence does: `a`, `a and b`, `a, b and c`."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+def heading(canvas: Any, text: str) -> None:
+    """Write the title of a figure of several panels."""
+    canvas.suptitle(text, x=0.01, ha="left", weight="bold", size=10)

@@ -1,23 +1,118 @@
-"""The answer in short: sentences and key numbers, all read from the tables."""
+"""Numbers of a study, all read from its tables: per model, per comparison, per site's needs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from braid.report.figures_scores import NOUN
+from braid.config import base_of
 from braid.report.fits import FitSummary
 from braid.report.further import component_rows, probe_rows, transfer_rows
 from braid.report.results import Results, flags
-from braid.report.style import is_untrained, listed, plural
+from braid.report.words import is_untrained, short_layers
 
-MOST_FAILED = 4
-"""Checks without success that the answer names; all are in the evaluation's table."""
+FAMILY_WISE = 0.05
+"""Level at which sites are counted by their family-wise p."""
 
-_KIND = {"ieeg": "intracranial recordings", "bold": "BOLD images", "parcels": "parcel time series"}
+_NETWORKS = ("transformers", "sentence_transformers", "open_clip")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the sites of an analysis need, each site counted once, in this order.
+
+    Attributes
+    ----------
+    tested : int
+        Sites that any trained model was tested at.
+    together : int or None
+        The headline comparison is significant; None without one.
+    both : int
+        Of the others, predicted by a vision and by a language network.
+    vision, language : int
+        Of the others, predicted by a network of one of the two and by none of the other.
+    joint : int
+        Of the others, predicted by a network of both or by a combination alone.
+    unpredicted : int
+        The rest.
+    """
+
+    tested: int
+    together: int | None
+    both: int
+    vision: int
+    language: int
+    joint: int
+    unpredicted: int
+
+
+def headline_comparison(results: Results, analysis: str) -> tuple[str, str, str] | None:
+    """Name and models of the comparison that the answer and the maps of an analysis show.
+
+    It is the one called `combination`, else the first; None without comparisons.
+    """
+    compare = results.compare(analysis)
+    if not compare:
+        return None
+    name = "combination" if "combination" in compare else next(iter(compare))
+    return (name, str(compare[name][0]), str(compare[name][1]))
+
+
+def sees(results: Results, analysis: str, model: str) -> str:
+    """Tell what a trained model sees: `vision`, `language`, `both`, or `n/a` for a control.
+
+    A combination sees what its members see together.
+    """
+    members = results.analysis(analysis).get("combinations", {}).get(model, [model])
+    registry = results.config.get("registry", {})
+    entries = [registry.get(base_of(member), {}) for member in members]
+    seen = {str(entry.get("modality")) for entry in entries if entry.get("source") in _NETWORKS}
+    if len(seen) == 1 and seen <= {"vision", "language"}:
+        return seen.pop()
+    return "both" if seen else "n/a"
+
+
+def site_needs(results: Results, analysis: str) -> Needs:
+    """Count what the sites of an analysis need.
+
+    A site counts as predicted where a trained network's score is significant; controls (features
+    that no network computes) do not count.
+    """
+    sites = results.sites_of(analysis)
+    sites = sites[~sites["model"].map(is_untrained)]
+    kinds = sites["model"].map(lambda model: sees(results, analysis, model))
+    keys = pd.MultiIndex.from_frame(sites[["subject", "site"]].drop_duplicates())
+
+    def marked(rows: pd.DataFrame) -> np.ndarray:
+        hits = rows.loc[rows["significant"].astype(bool), ["subject", "site"]]
+        return keys.isin(pd.MultiIndex.from_frame(hits))
+
+    headline = headline_comparison(results, analysis)
+    rest = np.ones(len(keys), bool)
+    together = None
+    if headline is not None and headline[0] == "combination":
+        rows = results.comparisons[results.comparisons["analysis"] == analysis]
+        needed = marked(rows[rows["comparison"] == headline[0]])
+        together = int(needed.sum())
+        rest &= ~needed
+    vision, language, joint = (
+        marked(sites[kinds == kind]) for kind in ("vision", "language", "both")
+    )
+    return Needs(
+        tested=len(keys),
+        together=together,
+        both=int((rest & vision & language).sum()),
+        vision=int((rest & vision & ~language).sum()),
+        language=int((rest & language & ~vision).sum()),
+        joint=int((rest & joint & ~vision & ~language).sum()),
+        unpredicted=int((rest & ~joint & ~vision & ~language).sum()),
+    )
 
 
 def model_rows(results: Results, analysis: str, fits: Sequence[FitSummary]) -> list[dict[str, Any]]:
@@ -26,10 +121,11 @@ def model_rows(results: Results, analysis: str, fits: Sequence[FitSummary]) -> l
     Returns
     -------
     list of dict
-        Keys `model`, `untrained`, `subjects`, `sites`, `scored`, `significant`, `share`, `mean`,
-        `low`, `high` (from the table of models),
-        `median_significant`, `best`, `best_site`, `layers` (chosen ones). Undefined numbers are
-        NaN.
+        Keys `model`, `untrained`, `subjects`, `sites`, `scored`, `significant`, `share`,
+        `family_wise` (sites with a family-wise p of at most `FAMILY_WISE`, None if the table has
+        none), `mean`, `low`, `high` (from the table of models), `median_significant`, `best`,
+        `best_site`, `layers` (the short names of those chosen, with their subjects). Undefined
+        numbers are NaN.
     """
     rows = []
     for model in results.models(analysis):
@@ -38,7 +134,8 @@ def model_rows(results: Results, analysis: str, fits: Sequence[FitSummary]) -> l
         mean, low, high = _mean_and_interval(results, analysis, model)
         scored = sites.dropna(subset=["score"])
         top = scored.iloc[int(scored["score"].to_numpy().argmax())] if len(scored) else None
-        chosen = [f.chosen for f in fits if (f.analysis, f.model) == (analysis, model)]
+        mine = [fit for fit in fits if (fit.analysis, fit.model) == (analysis, model)]
+        family = (sites["p_fwe"] <= FAMILY_WISE).sum() if "p_fwe" in sites else None
         rows.append(
             {
                 "model": model,
@@ -48,16 +145,75 @@ def model_rows(results: Results, analysis: str, fits: Sequence[FitSummary]) -> l
                 "scored": len(scored),
                 "significant": len(hits),
                 "share": len(hits) / len(sites) if len(sites) else math.nan,
+                "family_wise": None if family is None else int(family),
                 "mean": mean,
                 "low": low,
                 "high": high,
                 "median_significant": float(hits["score"].median()) if len(hits) else math.nan,
                 "best": math.nan if top is None else float(top["score"]),
                 "best_site": "n/a" if top is None else f"sub-{top['subject']} {top['site']}",
-                "layers": listed(list(dict.fromkeys(chosen))) or "n/a",
+                "layers": chosen_layers(mine),
             }
         )
     return rows
+
+
+def chosen_layers(fits: Sequence[FitSummary]) -> str:
+    """Write the layers that were chosen, shallow to deep: `3`, or `2 (2 subjects), 3 (1)`."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for fit in fits:
+        place = fit.layers.index(fit.chosen)
+        counts[place, short_layers(fit.layers)[place]] += 1
+    if len(counts) < 2:
+        return "".join(name for _, name in counts) or "n/a"
+    return ", ".join(f"{name} ({counts[place, name]})" for place, name in sorted(counts))
+
+
+def least_hits(p_floor: float, sites: Iterable[int], level: float) -> int:
+    """Sites that must have the smallest possible p before Benjamini-Hochberg calls any of them.
+
+    The k-th smallest of m values of p counts if it is at most k / m times the level.
+
+    Parameters
+    ----------
+    p_floor : float
+        Smallest p that the number of draws allows.
+    sites : iterable of int
+        Sites of each subject, who are corrected one by one; the largest number counts.
+    level : float
+        False discovery rate.
+    """
+    # a tiny margin, so that a ratio that is a whole number is not rounded up
+    return max(1, math.ceil(max(sites) * p_floor / level - 1e-9))
+
+
+def resolution(table: pd.DataFrame, level: float) -> dict[str, Any] | None:
+    """Say how fine the p values of a table can be, and how many sites that takes.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of the sites or the comparisons of one analysis.
+    level : float
+        False discovery rate.
+
+    Returns
+    -------
+    dict or None
+        Keys `draws` (fewest), `p` (smallest possible), `sites` (of the subject with the most) and
+        `least` (see `least_hits`); None if the table does not tell its draws.
+    """
+    draws = pd.to_numeric(table.get("n_draws", pd.Series(dtype=float)), errors="coerce").dropna()
+    if draws.empty or not draws.min() > 0:
+        return None
+    sizes = table.groupby("subject")["site"].nunique()
+    floor = 1 / (int(draws.min()) + 1)
+    return {
+        "draws": int(draws.min()),
+        "p": floor,
+        "sites": int(sizes.max()),
+        "least": least_hits(floor, sizes, level),
+    }
 
 
 def _mean_and_interval(results: Results, analysis: str, model: str) -> tuple[float, float, float]:
@@ -80,9 +236,7 @@ def comparison_rows(results: Results, analysis: str) -> list[dict[str, Any]]:
         sites), `per_subject` (significant sites, by subject).
     """
     rows = results.comparisons[results.comparisons["analysis"] == analysis]
-    order = list(results.analysis(analysis).get("compare", {}))
-    names = [n for n in order if n in set(rows["comparison"])]
-    names += sorted(set(rows["comparison"]) - set(names))
+    names = comparison_names(results, analysis)
     found = []
     for name in names:
         part = rows[rows["comparison"] == name]
@@ -104,69 +258,18 @@ def comparison_rows(results: Results, analysis: str) -> list[dict[str, Any]]:
     return found
 
 
+def comparison_names(results: Results, analysis: str) -> list[str]:
+    """Names of the comparisons of an analysis that have results, in the order of the config."""
+    rows = results.comparisons[results.comparisons["analysis"] == analysis]
+    present = set(rows["comparison"])
+    named = [name for name in results.compare(analysis) if name in present]
+    return named + sorted(present - set(named))
+
+
 def passed(evaluation: pd.DataFrame) -> tuple[int, int]:
     """Count the checks that passed, and all that have a verdict."""
     verdict = evaluation["pass"].dropna()
     return int(flags(verdict).sum()), len(verdict)
-
-
-def sentences(results: Results, fits: Sequence[FitSummary]) -> list[tuple[str, list[str]]]:
-    """Answer in short: for each analysis a few sentences, and one on the checks.
-
-    Returns
-    -------
-    list of (str, list of str)
-        Heading and sentences.
-    """
-    said = [(name, _of_analysis(results, name, fits)) for name in results.analyses]
-    if results.evaluation is not None and len(results.evaluation):
-        good, total = passed(results.evaluation)
-        failed = results.evaluation[
-            results.evaluation["pass"].notna() & ~flags(results.evaluation["pass"])
-        ]
-        names = [f"{row['stage']}: {row['measure']}" for _, row in failed.iterrows()]
-        text = f"{good} of {plural(total, 'check')} passed."
-        if names:
-            rest = len(names) - MOST_FAILED
-            shown = names if rest < 2 else [*names[:MOST_FAILED], f"{rest} others"]
-            text += f" Not passed: {listed(shown)}."
-        said.append(("Checks", [text]))
-    return said
-
-
-def _of_analysis(results: Results, analysis: str, fits: Sequence[FitSummary]) -> list[str]:
-    """Sentences on one analysis."""
-    rows = model_rows(results, analysis, fits)
-    noun = NOUN[results.kind_of(analysis)]
-    if not rows:
-        return ["No model of this analysis has scores."]
-    trained = [row for row in rows if not row["untrained"]]
-    text = [
-        f"{_KIND[results.kind_of(analysis)].capitalize().replace('Bold', 'BOLD')} of "
-        f"{plural(rows[0]['subjects'], 'subject')}, {plural(rows[0]['sites'], noun)}."
-    ]
-    ranked = sorted(trained, key=lambda row: -row["significant"])
-    if ranked and ranked[0]["significant"]:
-        counts = [
-            f"{row['model']} {row['significant']:,} ({_percent(row['share'])})" for row in ranked
-        ]
-        text.append(f"Significant {noun}s: {listed(counts)}.")
-        top = max(trained, key=lambda row: -math.inf if math.isnan(row["best"]) else row["best"])
-        text.append(f"Highest score: r = {top['best']:.2f} ({top['model']}, {top['best_site']}).")
-    else:
-        text.append(f"No trained model predicts any {noun} significantly.")
-    twins = [row for row in rows if row["untrained"]]
-    if twins:
-        counts = [
-            f"{row['model']} {row['significant']:,} ({_percent(row['share'])})" for row in twins
-        ]
-        text.append(f"Untrained twins: {listed(counts)}.")
-    for row in comparison_rows(results, analysis):
-        text.append(
-            f"Comparison “{row['comparison']}”: {row['a']} predicts better than {row['b']} at "
-            f"{row['significant']:,} of {plural(row['sites'], noun)} ({_percent(row['share'])})."
-        )
-    return text
 
 
 def key_numbers(results: Results, fits: Sequence[FitSummary]) -> dict[str, Any]:
@@ -182,6 +285,7 @@ def key_numbers(results: Results, fits: Sequence[FitSummary]) -> dict[str, Any]:
             name: {
                 "dataset": results.dataset_of(name),
                 "kind": results.kind_of(name),
+                "needs": vars(site_needs(results, name)),
                 "models": model_rows(results, name, fits),
                 "comparisons": comparison_rows(results, name),
             }
@@ -211,7 +315,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "n/a"

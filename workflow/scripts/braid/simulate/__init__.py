@@ -1,12 +1,10 @@
-"""The demo's world: stimuli with planted truth, toy networks, and a raw BIDS data set.
-
-Doors are imported when first used, so that importing the room stays cheap.
-"""
+"""The demo's world: stimuli with planted truth, toy networks, and a raw BIDS data set."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from braid.common import lazy_names
 
 if TYPE_CHECKING:
     from braid.simulate.dataset import write_dataset
@@ -20,18 +18,23 @@ if TYPE_CHECKING:
         write_transcript,
         write_video,
     )
-
-_DOORS = {
-    "Stimulus": "world",
-    "World": "world",
-    "make_world": "world",
-    "pictures": "world",
-    "render_frame": "world",
-    "train_toys": "toys",
-    "write_dataset": "dataset",
-    "write_transcript": "world",
-    "write_video": "world",
-}
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "dataset": ("write_dataset",),
+            "toys": ("train_toys",),
+            "world": (
+                "Stimulus",
+                "World",
+                "make_world",
+                "pictures",
+                "render_frame",
+                "write_transcript",
+                "write_video",
+            ),
+        },
+    )
 
 __all__ = [
     "Stimulus",
@@ -44,10 +47,3 @@ __all__ = [
     "write_transcript",
     "write_video",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a door from its module."""
-    if name not in _DOORS:
-        raise AttributeError(f"module 'braid.simulate' has no attribute '{name}'")
-    return getattr(import_module(f"braid.simulate.{_DOORS[name]}"), name)

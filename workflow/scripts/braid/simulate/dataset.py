@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import braid
-from braid.common import InputError, progress, read_json, write_json, write_text
+from braid.common import InputError, atomic_folder, progress, read_json, write_json, write_text
 from braid.simulate.recordings_bold import (
     ATLAS,
     atlas_table,
@@ -92,7 +89,7 @@ def write_dataset(
         check_room(bold)
     _check_places(root, truth)
     tables: list[pd.DataFrame] = []
-    with _written_aside(root) as folder:
+    with atomic_folder(root) as folder:
         _write_top(folder, world, ieeg, bold)
         _write_stimuli(folder, world, ieeg, bold)
         if ieeg is not None:
@@ -126,19 +123,6 @@ def _check_places(root: Path, truth: Path) -> None:
             f"{root}: already exists and is not a data set made here; "
             "move it away or choose another root"
         )
-
-
-@contextmanager
-def _written_aside(root: Path) -> Iterator[Path]:
-    """Give a folder beside `root`; put it in the place of `root` if the block ends well."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as aside:
-        folder = Path(aside) / root.name
-        folder.mkdir()
-        yield folder
-        if root.exists():
-            shutil.rmtree(root)
-        folder.replace(root)
 
 
 def _write_top(

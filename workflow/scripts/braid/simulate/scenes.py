@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,6 +42,8 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "blue": (0.16, 0.30, 0.88),
     "yellow": (0.93, 0.83, 0.16),
 }
+#: No shape extends further than this from its centre, in radii.
+_REACH = 1.25
 #: Radius as a share of the picture's side.
 SIZES: dict[str, float] = {"small": 0.13, "medium": 0.19, "large": 0.27}
 #: Direction of motion (x to the right, y down).
@@ -160,11 +163,8 @@ def render(look: Look, size: int) -> Array:
     numpy.ndarray
         uint8, (size, size, 3).
     """
-    canvas = _background(look.texture, size)
-    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
-    for other in look.distractors:
-        outline = SHAPES[other.shape]
-        _paint(canvas, axis, outline, other.x, other.y, other.radius, other.colour, 1.0)
+    canvas = _scenery(look.texture, look.distractors, size).copy()
+    axis = _axis(size)
     outline = SHAPES[look.values["shape"]]
     dx, dy = MOTIONS[look.values["motion"]]
     for behind, opacity in _TRAIL:
@@ -175,6 +175,21 @@ def render(look: Look, size: int) -> Array:
         )  # fmt: skip
     _paint(canvas, axis, outline, look.x, look.y, look.radius, look.colour, 1.0, (dx, dy))
     return np.clip(canvas * 255.0 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _axis(size: int) -> Array:
+    """Centres of the pixels, as shares of the picture's side."""
+    return (np.arange(size, dtype=np.float32) + 0.5) / size
+
+
+@lru_cache(maxsize=4)  # the frames of a scene share it
+def _scenery(texture: int, distractors: tuple[Distractor, ...], size: int) -> Array:
+    """Draw what stands still: the background and the distractors; to be copied, not painted on."""
+    canvas = _background(texture, size)
+    for other in distractors:
+        outline = SHAPES[other.shape]
+        _paint(canvas, _axis(size), outline, other.x, other.y, other.radius, other.colour, 1.0)
+    return canvas
 
 
 def _distractor(generator: np.random.Generator) -> Distractor:
@@ -220,8 +235,17 @@ def _paint(
     light: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Paint one object, lit from the direction `light`, over the canvas, in place."""
-    u, v = (axis[None, :] - x) / radius, (axis[:, None] - y) / radius
     edge = radius * len(axis)  # pixels per unit of distance
+    reach = _REACH * radius + 1.0 / len(axis)
+    columns, rows = _near(axis, x, reach), _near(axis, y, reach)
+    u, v = (axis[None, columns] - x) / radius, (axis[rows, None] - y) / radius
+    canvas = canvas[rows, columns]
     cover = np.clip(0.5 - outline(u, v) * edge, 0.0, 1.0)[..., None].astype(np.float32) * opacity
     lit = np.clip(1.0 + _LIGHT * (light[0] * u + light[1] * v), 0.3, 1.6)[..., None]
     canvas += cover * (lit.astype(np.float32) * np.asarray(colour, dtype=np.float32) - canvas)
+
+
+def _near(axis: Array, centre: float, reach: float) -> slice:
+    """Pixels of an axis that lie within reach of a centre."""
+    first, last = np.searchsorted(axis, (centre - reach, centre + reach))
+    return slice(int(first), int(last))

@@ -17,6 +17,9 @@ VALUES: dict[str, tuple[str, ...]] = {
     "motion": tuple(MOTIONS),
 }
 
+#: Claims after which the share that agrees is exact again; divides common shares.
+ROUND = 4
+
 _KEYS: dict[str, tuple[str, ...]] = {
     "picture": ("size", "distractors"),
     "film": ("frame_rate", "scene", "films"),
@@ -76,6 +79,16 @@ def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
         raise InputError(
             f"{source}: film.scene is {[low, high]}; give two durations in s, shortest first"
         )
+    positive = {
+        "film.frame_rate": film["frame_rate"],
+        "narrator.words_per_second": narrator["words_per_second"],
+        "latents.rate": spec["latents"]["rate"],
+        # a sentence that never mentions anything would be drawn for ever
+        "narrator.mention": narrator["mention"],
+    }
+    for key, value in positive.items():
+        if not value > 0:
+            raise InputError(f"{source}: {key} is {value}; give a number above zero")
     probabilities = {
         "narrator.mention": narrator["mention"],
         "narrator.agreement": narrator["agreement"],
@@ -84,6 +97,11 @@ def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
     for key, value in probabilities.items():
         if not 0 <= value <= 1:
             raise InputError(f"{source}: {key} is {value}; give a probability from 0 to 1")
+    if narrator["agreement"] * ROUND % 1:
+        raise InputError(
+            f"{source}: narrator.agreement is {narrator['agreement']}; give a multiple of "
+            f"{1 / ROUND:g}, since it is kept exactly over every {ROUND} claims"
+        )
     if high < usual_sentence(spec):
         raise InputError(
             f"{source}: film.scene ends at {high} s, too short for a sentence; give at least "

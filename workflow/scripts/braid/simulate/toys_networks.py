@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braid.common import write_json, write_text
+from braid.common import atomic_folder, current_umask, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -167,17 +165,9 @@ def _save_tokenizer(tokenizer: BertTokenizer, folder: Path) -> None:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder`; put it in that one's place if the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as room:
-        fresh = Path(room) / folder.name
-        fresh.mkdir()
+    """Give a new folder; put it in the place of `folder` if the block ends well."""
+    with atomic_folder(folder) as fresh:
         yield fresh
         # safetensors writes private files; networks are shared
-        umask = os.umask(0)
-        os.umask(umask)
         for path in fresh.iterdir():
-            path.chmod(0o666 & ~umask)
-        if folder.exists():
-            folder.rename(Path(room) / "old")
-        fresh.rename(folder)
+            path.chmod(0o666 & ~current_umask())

@@ -15,11 +15,8 @@ from braid.common.io import PathLike
 from braid.simulate.language import Grammar, Word, draw_durations, draw_said, text_of
 from braid.simulate.latents import film_latents, story_latents
 from braid.simulate.scenes import Scene, draw_look, make_scene, render
-from braid.simulate.spec import check_spec, usual_sentence
+from braid.simulate.spec import ROUND, check_spec, usual_sentence
 from braid.simulate.video import write_frames
-
-#: Cards dealt before the share of agreement is exact again; divides common shares.
-_ROUND = 4
 
 
 @dataclass(frozen=True)
@@ -356,11 +353,11 @@ def _agreements(
 def _agreement_deck(
     shown: str, others: Sequence[str], share: float, generator: np.random.Generator
 ) -> Iterator[str]:
-    """Deal what is said: the share that agrees is kept over every round of `_ROUND` cards."""
+    """Deal what is said: the share that agrees is kept over every round of `ROUND` cards."""
     other = _deck(others, generator)
-    agreeing = round(share * _ROUND)
+    agreeing = round(share * ROUND)
     while True:
-        for card in generator.permutation(_ROUND):
+        for card in generator.permutation(ROUND):
             yield shown if card < agreeing else next(other)
 
 

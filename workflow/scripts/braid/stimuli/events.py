@@ -57,11 +57,17 @@ def events_of(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) 
     Raises
     ------
     InputError
-        If a column, an onset, a word, or a stimulus file is missing, a film cannot be decoded or
-        is shorter than the events say, or features and volumes differ in number.
+        If the subject has no recording of these tasks, a column, an onset, a word, or a stimulus
+        file is missing, a film cannot be decoded or is shorter than the events say, or features
+        and volumes differ in number.
     """
     root = Path(root)
     params = unit_params(params)
+    if index.empty:
+        raise InputError(
+            f"{root}: this subject has no recording of the tasks of the analysis; name the others "
+            "in `subjects` of the dataset"
+        )
     sources = Sources(root)
     found: list[dict[str, Any]] = []
     for _, row in index.iterrows():
@@ -97,6 +103,6 @@ def _hint(index: pd.DataFrame, root: Path) -> str:
     path = next(root / path for path in index["events"] if given(path))
     table = read_events(path)
     if "trial_type" not in table.columns:
-        return "the file has no row"
+        return "the file has no column trial_type, which tells films and stories"
     types = sorted(set(table["trial_type"].dropna()))
     return f"trial types there are: {', '.join(types) or 'none'}; correct `units` in the config"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,11 @@ def open_film(path: str | os.PathLike[str]) -> Film:
     with _Decoder(path) as decoder:
         if next(iter(decoder), None) is None:
             raise _undecodable(path, "it has no frame")
-        rate = float(decoder.stream.average_rate or 0.0)
+        start, rate = decoder.start, float(decoder.stream.average_rate or 0.0)
     if path.suffix.lower() in _PICTURES:
         return Film(path, np.inf, 0.0)
     with _Decoder(path) as decoder:
-        return Film(path, decoder.end(), rate)
+        return Film(path, decoder.end() - start, rate)
 
 
 def iter_frames(
@@ -166,7 +165,8 @@ class _Decoder:
             raise _undecodable(path, "it has no video stream")
         self.stream: Any = self.container.streams.video[0]
         self.stream.thread_type = "AUTO"
-        self.start = float((self.stream.start_time or 0) * (self.stream.time_base or Fraction(1)))
+        # time of the first frame; containers that state it are not always right (AVI)
+        self.start = 0.0
 
     def __enter__(self) -> _Decoder:
         return self
@@ -175,14 +175,23 @@ class _Decoder:
         self.container.close()
 
     def __iter__(self) -> Iterator[Any]:
+        last = -np.inf
         try:
-            yield from self.container.decode(self.stream)
+            for number, frame in enumerate(self.container.decode(self.stream)):
+                if number == 0:
+                    self.start = float(frame.time or 0.0)
+                elif frame.time is None or frame.time < last:
+                    raise _undecodable(self.path, f"frame {number + 1} is out of its time")
+                last = float(frame.time or 0.0)
+                yield frame
+        except InputError:
+            raise
         except (self._error, ValueError) as error:
             raise _undecodable(self.path, str(error)) from None
 
     def time(self, frame: Any) -> float:
         """Time of a frame, s from the first."""
-        return 0.0 if frame.time is None else float(frame.time) - self.start
+        return float(frame.time or 0.0) - self.start
 
     def lasting(self, frame_or_packet: Any) -> float:
         """How long a frame or packet lasts, s; the mean over the film where it does not say."""
@@ -191,7 +200,7 @@ class _Decoder:
         return 1.0 / float(self.stream.average_rate) if self.stream.average_rate else 0.0
 
     def end(self) -> float:
-        """End of the last packet, s from the first frame.
+        """End of the last packet, s on the clock of the container.
 
         All packets are read, none is decoded: what the container states is the length of the whole
         film, even where the file was cut off.
@@ -200,7 +209,7 @@ class _Decoder:
         try:
             for packet in self.container.demux(self.stream):
                 if packet.pts is not None:
-                    time = float(packet.pts * self.stream.time_base) - self.start
+                    time = float(packet.pts * self.stream.time_base)
                     end = max(end, time + self.lasting(packet))
         except (self._error, ValueError) as error:
             raise _undecodable(self.path, str(error)) from None

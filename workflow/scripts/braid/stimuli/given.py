@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braid.bids import check_fetched, run_entities
+from braid.bids import check_fetched, fill_pattern
 from braid.common import InputError
 from braid.stimuli.sources import Sources
 
@@ -28,7 +28,7 @@ def rows_of_run(
     sources : Sources
     params : mapping
         `features`: path pattern of a `.npy` array (rows, features) within the root, with the
-        placeholders `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}`, `{label}`.
+        placeholders of `fill_pattern`.
 
     Returns
     -------
@@ -39,14 +39,16 @@ def rows_of_run(
     InputError
         If the file is missing or not such an array, or its rows are not as many as the volumes.
     """
-    name = _fill(params["features"], row)
+    if not params["features"]:
+        raise InputError("units.features: kind rows needs the path pattern of the feature files")
+    name = fill_pattern(params["features"], row["run"], row["subject"], "units.features")
     path = root / name
     check_fetched(path)
     if not path.exists():
         raise InputError(f"{path}: no such feature file; correct `units.features` in the config")
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"{path}: not a plain NumPy array ({error}); save it again") from None
     n_volumes = int(row["n_samples"])
     if len(shape) != 2 or shape[0] != n_volumes:
@@ -73,21 +75,3 @@ def rows_of_run(
         }
         for number in range(n_volumes)
     ]
-
-
-def _fill(pattern: str | None, row: pd.Series) -> str:
-    """Fill the path pattern for a run."""
-    if not pattern:
-        raise InputError("units.features: kind rows needs the path pattern of the feature files")
-    values = {
-        **run_entities(str(row["run"])),
-        "subject": str(row["subject"]),
-        "label": str(row["run"]),
-    }
-    try:
-        return pattern.format(**values)
-    except (KeyError, IndexError) as error:
-        raise InputError(
-            f"units.features: '{pattern}' has the placeholder {{{error.args[0]}}}, which run "
-            f"{row['run']} does not have; those there are: {', '.join(sorted(values))}"
-        ) from None

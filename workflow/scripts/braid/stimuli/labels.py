@@ -40,17 +40,20 @@ def labels_of_run(
             f"{', '.join(name for name in table.columns if name != 'row')})"
         )
     rows = table[table[column].notna()]
+    shown = rows[column].map(_label).astype(str)
     if params["labels"] is not None:
-        rows = rows[rows[column].astype(str).isin([str(label) for label in params["labels"]])]
+        wanted = shown.isin([_label(label) for label in params["labels"]])
+        rows, shown = rows[wanted], shown[wanted]
+    names = {_label(label): text for label, text in params["names"].items()}
     units = []
-    for _, row in rows.iterrows():
+    for (_, row), label in zip(rows.iterrows(), shown, strict=True):
         for name in ("onset", "duration"):
             if not np.isfinite(row[name]):
                 raise InputError(
-                    f"{path}: row {row['row']}: label '{row[column]}' without {name}; add it, or "
+                    f"{path}: row {row['row']}: label '{label}' without {name}; add it, or "
                     "remove the row"
                 )
-        text = str(params["names"].get(str(row[column]), row[column]))
+        text = str(names.get(label, label))
         units.append(
             {
                 "onset": float(row["onset"]),
@@ -67,3 +70,9 @@ def labels_of_run(
             }
         )
     return units
+
+
+def _label(entry: Any) -> str:
+    """Text of an entry; whole numbers have no decimals, which a missing value beside them adds."""
+    whole = isinstance(entry, float) and entry.is_integer()
+    return str(int(entry)) if whole else str(entry)

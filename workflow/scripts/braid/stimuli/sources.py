@@ -45,12 +45,12 @@ class Source:
             )
 
     def frame_time(self, time: float) -> float:
-        """Time of the picture shown, s, to 1 ms; NaN if nothing can be seen."""
+        """Time of the picture shown, s, to 1 ms, within the film; NaN if nothing can be seen."""
         if self.film is None:
             return float("nan")
         if not np.isfinite(self.film.duration):
             return 0.0  # a still picture
-        return round(max(time, 0.0), 3)
+        return round(min(max(time, 0.0), self.film.duration), 3)
 
 
 class Sources:

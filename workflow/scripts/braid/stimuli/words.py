@@ -155,10 +155,11 @@ def _words(table: pd.DataFrame, path: Path, params: Mapping[str, Any]) -> pd.Dat
 
 
 def _presentations(table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows that say when a film or story starts and how long it lasts."""
+    """Rows that say when a film or story starts and how long it lasts, in order of onset."""
     if "trial_type" not in table.columns:
         return table.iloc[:0]
-    return table[table["trial_type"].isin(params["film_types"]) & table["onset"].notna()]
+    rows = table[table["trial_type"].isin(params["film_types"]) & table["onset"].notna()]
+    return rows.sort_values("onset", kind="stable")
 
 
 def _sentences(words: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {"sites": ("TRANSFER_COLUMNS", "transfer_sites")}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+from braid.common import lazy_names
 
-__all__ = ["TRANSFER_COLUMNS", "transfer_sites"]
+if TYPE_CHECKING:
+    from braid.transfer.sites import TRANSFER_COLUMNS, transfer_sites
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "sites": ("TRANSFER_COLUMNS", "transfer_sites"),
+        },
+    )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.transfer' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.transfer.{_MODULE_OF[name]}"), name)
+__all__ = [
+    "TRANSFER_COLUMNS",
+    "transfer_sites",
+]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 import xarray as xr
 
 
-def _pair(
+def design_and_response(
     runs: tuple[int, ...] = (150, 150),
     p: int = 12,
     targets: int = 20,
@@ -19,6 +17,7 @@ def _pair(
     delays: tuple[int, ...] = (0,),
     signal: float = 0.6,
     step: float = 1.0,
+    bins: int = 1,
     seed: int = 0,
 ) -> tuple[xr.Dataset, xr.DataArray]:
     """Design and response; the first half of the targets follows layer_01's features."""
@@ -56,16 +55,14 @@ def _pair(
         coords={
             **coords,
             "target": [f"t{target:03d}" for target in range(targets)],
-            "site": ("target", [f"s{target:03d}" for target in range(targets)]),
-            "region": ("target", ["here", "there"] * (targets // 2)),
+            "site": ("target", [f"s{target // bins:03d}" for target in range(targets)]),
+            "bin": ("target", np.arange(targets) % bins * 0.05),
+            "x": ("target", np.arange(targets) // bins * 1.0),
+            "y": ("target", np.full(targets, np.nan)),
+            "z": ("target", np.zeros(targets)),
+            "region": ("target", [f"region{target // bins % 2}" for target in range(targets)]),
         },
         attrs={"runs": labels, "subject": "01", "kind": "bold"},
         name="response",
     )
     return design, response
-
-
-@pytest.fixture(scope="session")
-def pair() -> Callable[..., tuple[xr.Dataset, xr.DataArray]]:
-    """Maker of a design and a response."""
-    return _pair

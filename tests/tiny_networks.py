@@ -156,4 +156,59 @@ def clip(folder: Path) -> dict[str, Any]:
     }
 
 
-MAKERS = {"bert": bert, "gpt2": gpt2, "vit": vit, "vilt": vilt, "clip": clip}
+def vilt_with_head(folder: Path) -> dict[str, Any]:
+    """A ViLT with the head of image-text retrieval."""
+    import torch
+    from transformers import ViltConfig, ViltForImageAndTextRetrieval, ViltImageProcessor
+
+    torch.manual_seed(6)
+    config = ViltConfig(
+        vocab_size=16,
+        max_position_embeddings=24,
+        image_size=32,
+        patch_size=8,
+        initializer_range=0.2,
+        **SIZE,
+    )
+    ViltForImageAndTextRetrieval(config).save_pretrained(folder)
+    tokenizer(folder)
+    ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8).save_pretrained(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "vision-language",
+        "layers": [{"module": "encoder.layer.{0..1}", "tokens": "fused"}],
+    }
+
+
+def clip_of_transformers(folder: Path) -> dict[str, Any]:
+    """A CLIP in the format of transformers."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    torch.manual_seed(7)
+    text = {**SIZE, "vocab_size": 16, "max_position_embeddings": 24,
+            "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}  # fmt: skip
+    vision = {**SIZE, "image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    size = {"height": 32, "width": 32}
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    return {
+        "source": "transformers",
+        "path": str(folder),
+        "modality": "vision-language",
+        "layers": [{"output": "joint", "pooling": "none"}],
+    }
+
+
+MAKERS = {
+    "bert": bert,
+    "gpt2": gpt2,
+    "vit": vit,
+    "vilt": vilt,
+    "vilt_with_head": vilt_with_head,
+    "clip": clip,
+    "clip_of_transformers": clip_of_transformers,
+}

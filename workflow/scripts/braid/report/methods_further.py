@@ -1,0 +1,81 @@
+"""The methods text of transfers, components and probes."""
+
+from __future__ import annotations
+
+from braid.report.results import Results
+from braid.report.words import listed, null_meanings, penalties_of_draws, plural
+
+
+def further_text(results: Results) -> str:
+    """Describe the further analyses of a study; empty if its config names none."""
+    return " ".join([*_transfers(results), *_components(results), *_probes(results)])
+
+
+def _transfers(results: Results) -> list[str]:
+    """Describe the transfers, a sentence or two each, and first what they have in common."""
+    entries = results.further("transfers")
+    if not entries:
+        return []
+    said = [
+        "Transfers test models of one analysis on the responses of another. The model is trained "
+        "on all samples of the first (the source), in the layer chosen there and with penalties "
+        "chosen on its folds; it predicts the second (the target) at the sites that both have. The "
+        "score is the Pearson correlation per run of the target, averaged over runs. Under the "
+        "null the source's responses are moved and the model is trained again; p and the false "
+        "discovery rate are as above."
+    ]
+    for name, entry in entries.items():
+        test = results.test(entry["source"])
+        null = next(iter(test.get("nulls") or ["circular_shift"]))
+        said.append(
+            f"Transfer {name}: {listed(list(entry['models']))} from {entry['source']} to "
+            f"{entry['target']}, with {test.get('n', 1000)} draws of {null_meanings(test)[null]} "
+            f"{penalties_of_draws(test)}, at a false discovery rate of {test.get('fdr', 0.05):g}."
+        )
+    return said
+
+
+def _components(results: Results) -> list[str]:
+    """Describe the principal components of encoding weights."""
+    entries = results.further("components")
+    if not entries:
+        return []
+    said = [
+        "Components are principal components of encoding weights [@huth]. Models were fitted on "
+        "all samples, in the layer with the highest mean inner-fold score over subjects; the "
+        "weights of each significant site were averaged over delays, expressed per standard "
+        "deviation of a feature over the units, scaled to length 1 and multiplied by the site's "
+        "held-out r; the sites of all subjects were stacked and centred. Under the null the same "
+        "sites are fitted, with the same penalties, to circularly shifted responses; the "
+        "statistic is a component's share of the variance that the components before it leave. "
+        "The left-out share is that of a subject's variance which the matching component of the "
+        "other subjects explains."
+    ]
+    for name, entry in entries.items():
+        test = results.test(entry["analysis"])
+        said.append(
+            f"Components {name}: {plural(int(entry.get('n', 5)), 'component')} of {entry['model']} "
+            f"in {entry['analysis']}, {plural(int(entry.get('draws', 50)), 'draw')} of shifts by "
+            f"at least {test.get('min_shift', 20):g} s."
+        )
+    return said
+
+
+def _probes(results: Results) -> list[str]:
+    """Describe the probes of pairing."""
+    entries = results.further("probes")
+    if not entries:
+        return []
+    said = [
+        "Probes compare the matching score that a vision-language network gives to texts with "
+        "their own frames with its score for the same texts and frames, circularly shifted "
+        "against each other in time within each film; p = (k + 1) / (n + 1) over the shifts "
+        "[@pvalues]. The network's untrained twin is probed with the same pairs."
+    ]
+    for name, entry in entries.items():
+        said.append(
+            f"Probe {name}: {entry['model']} on up to {entry.get('units', 300):,} units of "
+            f"{entry['analysis']}, {plural(int(entry.get('draws', 200)), 'shift')} of at least "
+            f"{entry.get('min_shift', 30):g} s."
+        )
+    return said
