@@ -26,11 +26,11 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY) ## Run the embedded demo to its report
 	@echo "Running the demo (config/config.yaml) on $(CORES) cores"
-	@$(BIN)/snakemake --cores $(CORES)
+	@$(BIN)/snakemake --cores $(CORES) --quiet reason
 	@echo "Report: results/demo/report.html"
 
 study: $(READY) ## Run a study: make study STUDY=haxby
-	@$(BIN)/snakemake --cores $(CORES) --configfile config/studies/$(STUDY).yaml
+	@$(BIN)/snakemake --cores $(CORES) --quiet reason --configfile config/studies/$(STUDY).yaml
 	@echo "Report: results/$(STUDY)/report.html"
 
 test: $(READY) ## Run the whole test suite

@@ -160,9 +160,8 @@ def run_cv(case: Case, device: str, repeats: int, threads: int, folder: Path) ->
     himalaya.close()
     if case.sklearn and device == "cpu":
         sklearn = Contender("sklearn", case, device, threads)
-        for turn in (1, 2):
-            say(f"{case.name}: scikit-learn, {turn} of 2")
-            sklearn.fit()
+        say(f"{case.name}: scikit-learn, once")
+        sklearn.fit()
         sklearn.close()
         found |= sklearn.figures()
     return found

@@ -25,24 +25,6 @@ def test_label_names_the_entities_in_order_and_can_be_taken_apart():
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sub-01_ses-pre_task-film_acq-x_run-02_space-T1w_desc-preproc_bold.nii.gz",
-        "sub-01_space-MNI152NLin2009cAsym_res-2_desc-brain_mask.nii.gz",
-        "sub-P12_task-rest_desc-confounds_timeseries.tsv",
-        "task-film_events.json",
-        "events.tsv",
-        "sub-01_acq-clinical_space-MNI152Lin_electrodes.tsv",
-    ],
-)
-def test_entities_are_those_of_mne_bids(name):
-    from mne_bids import get_entities_from_fname
-
-    theirs = get_entities_from_fname(name, on_error="ignore", verbose="ERROR")
-    assert entities_of(name) == {key: value for key, value in theirs.items() if value is not None}
-
-
 def test_bold_with_sidecars_at_the_root(bold_root):
     index = index_dataset(
         "cinema", {"root": bold_root, "kind": "bold", "subjects": "all", "tasks": ["film"]}

@@ -32,7 +32,8 @@ LEVELS = (0.01, 0.05)
 PHIS = (0.3, 0.6, 0.9)
 SIGNALS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 SHIFTS = [("circular_shift", how) for how in ("fixed", "hybrid", "reselect")]
-WAYS = [*SHIFTS, ("block", "fixed"), ("block", "reselect"), ("shuffle", "fixed")]
+WAYS = [*SHIFTS, ("block", "fixed"), ("shuffle", "fixed")]
+SHADES = {"keeps": "#30638e", "cautious": "#7a9e7e", "liberal": "#c1121f"}
 COLUMNS = {
     "quantity": "False positives, family-wise error, false discoveries, or coverage",
     "test": "Null or interval, and how penalties were treated",
@@ -42,10 +43,10 @@ COLUMNS = {
     "variance that the image fixes; for groups the number of subjects",
     "level": "What the rate should be",
     "rate": "What it was",
-    "low": "Lower end of its 95 % interval (Wilson; from the spread over data sets for false "
-    "discoveries)",
+    "low": "Lower end of its 95 % interval (Wilson, with the spread over data sets; of false "
+    "discoveries, normal)",
     "high": "Upper end",
-    "n": "Independent p values or intervals counted (targets, or data sets)",
+    "n": "p values or intervals counted (targets times data sets)",
     "verdict": "keeps: the level lies within the interval; cautious, or liberal: the test says "
     "too little, or too much",
 }
@@ -113,6 +114,10 @@ def tasks_of(scale: float, only: str = "") -> list[Task]:
             alike=correlated,
         )
         tasks.append(Task(f"nulls, {data}", wide, times(150), {"phi": 0.6, "data": data}))
+    for driven in (0, 8, 40):
+        about = {"phi": 0.6, "data": f"4 layers, 8 silent and {driven} driven targets choose"}
+        one = partial(simulated.layers, driven=driven)
+        tasks.append(Task(f"layers, {driven} driven", one, times(150), about))
     for tau in (1.0, 4.0):
         about = {"phi": tau, "data": "600 irregular events in one run, 8 features"}
         tasks.append(
@@ -160,10 +165,30 @@ def measured(tasks: list[Task], seed: int, workers: int) -> Iterator[tuple[Task,
 def rate_row(
     about: dict[str, Any], quantity: str, test: str, hits: np.ndarray, level: float
 ) -> dict[str, Any]:
-    """Rate of something that should happen with probability `level`."""
-    hits = np.asarray(hits, dtype=bool)
-    found = stats.binomtest(int(hits.sum()), hits.size).proportion_ci(method="wilson")
-    return _row(about, quantity, test, level, hits.mean(), found.low, found.high, hits.size)
+    """Rate of something that should happen with probability `level`; hits by data set."""
+    rate, low, high, n = wilson(hits)
+    return _row(about, quantity, test, level, rate, low, high, n)
+
+
+def wilson(hits: np.ndarray) -> tuple[float, float, float, int]:
+    """Rate with its Wilson interval, and how many were counted.
+
+    Targets of one data set share features and draws. Where that makes them alike, they count as
+    the number of independent ones whose rate would vary as the data sets' rates do.
+
+    Parameters
+    ----------
+    hits : array of bool, (data sets,) or (data sets, targets)
+    """
+    hits = np.asarray(hits, dtype=np.float64).reshape(len(hits), -1)
+    rate, n = hits.mean(), hits.size
+    variance = hits.mean(axis=1).var(ddof=1) / len(hits)
+    independent = min(n, rate * (1 - rate) / variance) if variance > 0 else n
+    z = stats.norm.ppf(0.975)
+    centre = (rate + z**2 / (2 * independent)) / (1 + z**2 / independent)
+    half = z * np.sqrt(rate * (1 - rate) / independent + z**2 / (4 * independent**2))
+    half /= 1 + z**2 / independent
+    return rate, max(centre - half, 0.0), min(centre + half, 1.0), n
 
 
 def mean_row(
@@ -206,8 +231,7 @@ def false_positive_rows(task: Task, found: pd.DataFrame) -> list[dict[str, Any]]
     """Rates of p at or below each level, and of families with one."""
     rows = []
     for name in found.columns:
-        p = np.concatenate([np.atleast_1d(one) for one in found[name]])
-        p = p[np.isfinite(p)]
+        p = np.stack([np.atleast_1d(one) for one in found[name]])
         quantity = "family-wise error" if name.startswith("max-T") else "false positives"
         for level in LEVELS:
             rows.append(rate_row(task.about, quantity, name.replace("_", " "), p <= level, level))
@@ -220,7 +244,7 @@ def coverage_rows(task: Task, found: pd.DataFrame, truth: np.ndarray) -> list[di
     for name in found.columns:
         ends = np.stack(found[name].to_list())
         inside = (ends[:, 0] <= truth) & (truth <= ends[:, 1])
-        rows.append(rate_row(task.about, "coverage", f"bootstrap, {name}", inside.ravel(), 0.95))
+        rows.append(rate_row(task.about, "coverage", f"bootstrap, {name}", inside, 0.95))
     return rows
 
 
@@ -229,17 +253,16 @@ def power_rows(task: Task, found: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     score = float(np.mean(np.concatenate(found["score"].to_list())))
     for name in found.columns.drop("score"):
-        hits = np.concatenate(found[name].to_list()) <= 0.05
-        ends = stats.binomtest(int(hits.sum()), hits.size).proportion_ci(method="wilson")
+        power, low, high, n = wilson(np.stack(found[name].to_list()) <= 0.05)
         rows.append(
             {
                 "test": name.replace("_", " "),
                 **task.about,
                 "score": score,
-                "power": hits.mean(),
-                "low": ends.low,
-                "high": ends.high,
-                "n": hits.size,
+                "power": power,
+                "low": low,
+                "high": high,
+                "n": n,
             }
         )
     return rows
@@ -285,42 +308,47 @@ def draw_figure(table: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
 
     errors = table[(table["quantity"] != "coverage") & (table["level"] == 0.05)]
     covered = table[table["quantity"] == "coverage"]
-    figure, axes = plt.subplots(
-        1, 3, figsize=(15, 0.19 * len(errors) + 1.5), gridspec_kw={"width_ratios": [1.2, 1, 1]}
-    )
-    for axis, part, level, title in (
-        (axes[0], errors, 0.05, "Errors at a level of .05"),
-        (axes[1], covered, 0.95, "Coverage of 95 % intervals"),
-    ):
-        place = np.arange(len(part))[::-1]
-        colour = part["verdict"].map(
-            {"keeps": "#30638e", "cautious": "#7a9e7e", "liberal": "#c1121f"}
-        )
-        for at, (_, row), shade in zip(place, part.iterrows(), colour, strict=True):
-            axis.plot([row["low"], row["high"]], [at, at], color=shade, lw=2)
-            axis.plot(row["rate"], at, "o", color=shade, ms=4)
-        names = [
-            f"{row['test']} · {row['data'].split(',')[0]} · {row['phi']:g}"
-            for _, row in part.iterrows()
-        ]
-        axis.set_yticks(place, names, fontsize=6)
-        axis.axvline(level, color="black", lw=0.8, ls="--")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("rate, with its 95 % interval")
+    figure, axes = plt.subplots(1, 3, figsize=(19, max(4.0, 0.18 * len(errors) + 1.2)))
+    _draw_rates(axes[0], errors, 0.05, "Errors at a level of .05")
+    _draw_rates(axes[1], covered, 0.95, "Coverage of 95 % intervals")
     axes[0].set_xscale("log")
+    axes[0].set_xlim(0.008, 1.0)
+    ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[0].minorticks_off()
     for name, part in power.groupby("test", sort=False):
         axes[2].fill_between(part["signal"], part["low"], part["high"], alpha=0.15)
         axes[2].plot(part["signal"], part["power"], "o-", ms=4, label=name)
     axes[2].axhline(0.05, color="black", lw=0.8, ls="--")
     axes[2].set_xscale("symlog", linthresh=0.01)
-    axes[2].set_xlabel("share of variance that the features explain")
+    axes[2].set_xticks(SIGNALS, [f"{signal:g}" for signal in SIGNALS])
+    axes[2].minorticks_off()
+    axes[2].set_xlabel("share of the responses' variance that the features explain")
     axes[2].set_ylabel("share of targets with p ≤ .05")
-    axes[2].set_title("Power (600 samples, phi .6)", fontsize=10)
+    axes[2].set_title("Power: 2 runs of 300 samples, phi .6", fontsize=10)
     if len(power):
         axes[2].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _draw_rates(axis: Any, rows: pd.DataFrame, level: float, title: str) -> None:
+    """One line per rate, coloured by its verdict."""
+    place = np.arange(len(rows))[::-1]
+    for at, row in zip(place, rows.itertuples(), strict=True):
+        shade = SHADES[row.verdict]
+        axis.plot([row.low, row.high], [at, at], color=shade, lw=2)
+        axis.plot(row.rate, at, "o", color=shade, ms=4)
+    names = [f"{row.test} · {row.data} · {row.phi:g}" for row in rows.itertuples()]
+    axis.set_yticks(place, names, fontsize=6)
+    axis.set_ylim(-1, len(rows))
+    axis.axvline(level, color="black", lw=0.8, ls="--")
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("rate, with its 95 % interval")
+    for verdict, shade in SHADES.items():
+        axis.plot([], [], "o-", color=shade, label=verdict)
+    axis.legend(fontsize=7, loc="upper right" if level < 0.5 else "upper left")
 
 
 def main() -> None:

@@ -138,9 +138,38 @@ def false_positives(
         null = null_of(x, y, folds, found, draws, how)
         result[f"{kind} {how}"] = p_values(observed, null)
         if (kind, how) == ways[0]:
-            result["max-T raw"] = np.nanmin(max_t(observed, null))
-            result["max-T studentised"] = np.nanmin(max_t(*studentised(observed, null)))
+            result["max-T raw"] = np.min(max_t(observed, null))
+            result["max-T studentised"] = np.min(max_t(*studentised(observed, null)))
     return result
+
+
+def layers(seed: int, driven: int, n_layers: int = 4) -> dict[str, Any]:
+    """p of silent targets in the layer with the best inner r, and of the best of all layers.
+
+    `driven` further targets, which the second layer predicts, choose too.
+    """
+    generator = rng(seed, "layers", driven)
+    common, silent, runs, times = series(generator, 0.6)
+    xs = [common + series(generator, 0.6)[0] for _ in range(n_layers)]
+    signal = 0.3 * xs[1] @ _directions(generator, common.shape[1], max(driven, 1))
+    noise = series(generator, 0.6, targets=max(driven, 1))[1]
+    y = np.hstack([silent, (signal + noise)[:, :driven]]).astype(np.float32)
+    folds = make_folds(runs, times, "blocks", n=4, embargo=5.0)
+    draws = draw_permutations("circular_shift", runs, times, DRAWS, seed, min_shift=20.0)
+    found = [fitted(x, y, folds) for x in xs]
+    best = int(np.argmax([np.nanmean(selection.validation) for selection, _ in found]))
+    nulls = [
+        null_of(x, y, folds, selection, draws, "fixed")
+        for x, (selection, _) in zip(xs, found, strict=True)
+    ]
+    scaled = [studentised(score, null) for (_, score), null in zip(found, nulls, strict=True)]
+    highest = [np.fmax.reduce(values)[..., :TARGETS] for values in zip(*scaled, strict=True)]
+    own = slice(TARGETS)
+    return {
+        "circular shift, layer given": p_values(found[0][1][own], nulls[0][:, own]),
+        "circular shift, layer chosen": p_values(found[best][1][own], nulls[best][:, own]),
+        "circular shift, any layer": p_values(*highest),
+    }
 
 
 def events(seed: int, tau: float) -> dict[str, Any]:
@@ -272,7 +301,7 @@ def bins(seed: int, phi: float) -> dict[str, Any]:
 
 
 def group(seed: int, subjects: int) -> dict[str, Any]:
-    """p of a mean over subjects of 0, of normal and of skewed (symmetric-free) values."""
+    """p of a mean over subjects of 0, of normal and of skewed values."""
     generator = rng(seed, "group", subjects)
     result = {}
     for name, values in (

@@ -53,7 +53,13 @@ def test_a_written_file_has_the_usual_permissions(tmp_path):
 
 def test_tables_keep_labels_missing_values_and_descriptions(tmp_path):
     table = pd.DataFrame(
-        {"subject": ["01", "02"], "x": [0.5, np.nan], "text": ["NA", "null"], "ok": [True, False]}
+        {
+            "subject": ["01", "02"],
+            "dataset": ["2023", "2024"],
+            "x": [0.5, np.nan],
+            "text": ["NA", "null"],
+            "ok": [True, False],
+        }
     )
     described = dict.fromkeys(table.columns, "What it is")
     write_table(tmp_path / "t.tsv", table, described, Units="mm")
@@ -184,7 +190,7 @@ def test_a_table_never_stands_without_its_description(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("braid.common.io.write_json", fail)
+    monkeypatch.setattr("braid.common.tables.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         write_table(tmp_path / "t.tsv", pd.DataFrame({"a": [1]}), {"a": "A number"})
     assert not list(tmp_path.iterdir())

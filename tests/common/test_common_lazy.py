@@ -56,6 +56,8 @@ def test_an_unknown_name_is_an_attribute_error(room):
 
 @pytest.mark.parametrize("room", LAZY)
 def test_a_room_is_cheap_until_a_door_is_used(room):
-    code = f"import sys, braid.{room}; print(*(sys.modules.keys() & {{'numpy', 'pandas', 'torch'}}))"
+    code = (
+        f"import sys, braid.{room}; print(*(sys.modules.keys() & {{'numpy', 'pandas', 'torch'}}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -65,7 +65,7 @@ def tables_of(truth, false=(), missed=(), gain=0.2, called=("joint",)):
             "subject": "01",
             "comparison": "combination",
             "site": truth["site"],
-            "p": 0.5,
+            "p": np.where(truth["kind"].isin(called), 0.01, 0.5),
             "significant": truth["kind"].isin(called),
         }
     )
@@ -84,7 +84,7 @@ def test_a_study_that_finds_the_truth_passes_everything(truth):
     assert table["pass"].all()
     assert table.loc["share of 40 clearly driven sites found", "value"] == 1.0
     assert table.loc["share of 10 joint sites called combination", "value"] == 1.0
-    assert len(table) == 4 + 5 + 6 + 5
+    assert len(table) == 4 + 5 + 6 + 10
 
 
 def test_false_positives_beyond_the_binomial_bound_fail(truth):
@@ -118,7 +118,9 @@ def test_sum_sites_taken_for_combinations_fail(truth):
     assert not table.loc["share of 10 sum sites called combination", "pass"]
     assert table.loc["share of 10 language sites called combination", "pass"]
     none = result(tables_of(truth, called=()), truth)
-    assert not none.loc["share of 10 joint sites called combination", "pass"]
+    for what in ("called combination", "with combination p <= .05"):
+        assert not table.loc[f"share of 10 sum sites {what}", "pass"]
+        assert not none.loc[f"share of 10 joint sites {what}", "pass"]
 
 
 def test_stories_drive_nothing_that_needs_pictures(truth):

@@ -163,6 +163,26 @@ def test_raw_maxima_and_benjamini_yekutieli(tested):
         permutation_test(design, response, fit, wrong, seed=1)
 
 
+def test_any_layer_takes_the_maximum_over_layers(tested):
+    design, response, fit, _, sites = tested
+    statistics = []
+    for layer in fit["layer"].values:
+        one = fit.assign_attrs(chosen_layer=str(layer))
+        nulls, _ = permutation_test(design, response, one, PARAMS, seed=1)
+        statistics.append((nulls["statistic"].values, nulls["null_circular_shift"].values))
+    params = {**PARAMS, "test": {**PARAMS["test"], "layer": "any"}}
+    nulls, any_layer = permutation_test(design, response, fit, params, seed=1)
+    observed, drawn = (np.fmax.reduce(values) for values in zip(*statistics, strict=True))
+    assert nulls["statistic"].values == pytest.approx(observed, abs=1e-5)
+    expected = (1 + np.sum(drawn >= observed - 1e-6, axis=0)) / 100
+    assert any_layer["p"].to_numpy() == pytest.approx(expected)
+    # what describes the site stays that of the chosen layer
+    assert any_layer[["layer", "score", "null_sd"]].equals(sites[["layer", "score", "null_sd"]])
+    wrong = {**PARAMS, "test": {**PARAMS["test"], "layer": "all"}}
+    with pytest.raises(InputError, match="'all' is not one of chosen, any"):
+        permutation_test(design, response, fit, wrong, seed=1)
+
+
 def test_whole_images_need_the_units_of_the_samples(pair):
     design, response = pair()
     params = {**PARAMS, "test": {"nulls": ["image"], "n": 199}}

@@ -198,6 +198,19 @@ def test_positions_need_not_match_channels_one_to_one(ieeg):
     assert set(unknown["region"].values) == {"n/a"}
 
 
+def test_unit_of_the_coordinates(ieeg, caplog):
+    index, root = ieeg({RUN: shaft("LA1", "LA4")}, RATE, electrodes=ELECTRODES, unit="n/a")
+    assert np.isnan(preprocess_ieeg(index, root, {}).signal["x"]).all()
+    path = root / "sub-01" / "ieeg" / "sub-01_coordsystem.json"
+    path.write_text('{"iEEGCoordinateUnits": "inch"}')
+    with pytest.raises(InputError, match=r"coordsystem\.json: iEEGCoordinateUnits 'inch' is not m"):
+        preprocess_ieeg(index, root, {})
+    path.unlink()
+    signal = preprocess_ieeg(index, root, {}).signal
+    np.testing.assert_allclose(signal["x"], [0.010, np.nan])
+    assert "coordinates are taken as mm" in caplog.text
+
+
 def test_runs_follow_one_another_and_share_their_channels(ieeg):
     first, second = shaft("LA1", "LA2", "LA3"), shaft("LA3", "LA2", "LA4")
     second["LA2"] = np.zeros(TIME.size)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Start a Slurm of one node: start.sh FOLDER
 #
-# Everything lies in FOLDER (configuration, database, logs, process numbers, which stop.sh reads); no
-# systemd, no file of the system is touched, every port is a free one. The daemons run as the caller,
-# root or not. Clients find this cluster through SLURM_CONF=FOLDER/slurm.conf.
+# Everything lies in FOLDER (configuration, database, logs, and the numbers of the processes, which
+# stop.sh reads); no systemd, no file of the system is touched, every port is a free one. The daemons
+# run as the caller, root or not. Clients need SLURM_CONF=FOLDER/slurm.conf and PATH=FOLDER/bin:$PATH.
 set -euo pipefail
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -82,8 +82,8 @@ StorageLoc=slurm_acct_db
 CONF
 chmod 600 "$folder/slurmdbd.conf"
 
-# the node's memory is what jobs may ask for, not what the machine has: jobs here are tiny, whatever
-# they reserve; cred_expire is also how long a requeued job waits before it starts again
+# cores and memory of the node are what jobs may reserve, not what the machine has: these jobs are
+# tiny, whatever they ask for; cred_expire is also how long a requeued job waits before it starts again
 cat >"$folder/slurm.conf" <<CONF
 ClusterName=one_node
 SlurmctldHost=$(hostname -s)(127.0.0.1)
@@ -120,14 +120,19 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$dbd_port
 AccountingStoragePass=$folder/munge/socket
 AccountingStorageTRES=gres/gpu
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=${BRAID_SLURM_CPUS:-4} RealMemory=64000 Gres=gpu:toy:1
-PartitionName=short Nodes=ALL Default=YES MaxTime=4:00:00
-PartitionName=gpu Nodes=ALL MaxTime=4:00:00
+AccountingStoreFlags=job_comment
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:toy:1
+PartitionName=cpu Nodes=ALL Default=YES MaxTime=1-0
+PartitionName=gpu Nodes=ALL MaxTime=1-0
 CONF
 echo "AutoDetect=off" >"$folder/gres.conf"
 echo "Name=gpu Type=toy Count=1 File=/dev/zero" >>"$folder/gres.conf"
 
 export SLURM_CONF=$folder/slurm.conf
+# the Slurm executor clears the environment before it calls srun in a job: srun must find its way alone
+mkdir -p "$folder/bin"
+printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$SLURM_CONF" "$(command -v srun)" >"$folder/bin/srun"
+chmod +x "$folder/bin/srun"
 # slurmdbd reads its own file from the folder that SLURM_CONF names
 start slurmdbd slurmdbd -D
 wait_for slurmdbd timeout 10 sacctmgr --noheader show cluster

@@ -16,7 +16,7 @@ for name in slurmd slurmctld slurmdbd mariadbd munged; do
   [[ -e $file ]] || continue
   pid=$(<"$file")
   # the number may have gone to another process since
-  if [[ $(ps -o comm= -p "$pid") == "$name" ]]; then
+  if [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$name" ]]; then
     kill "$pid" 2>/dev/null
     for _ in $(seq 100); do
       kill -0 "$pid" 2>/dev/null || break

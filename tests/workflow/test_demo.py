@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from braid.common import read_table
+from report_browser import check_page
 
 MOST_MB = 4096
 
@@ -28,8 +29,9 @@ REQUIRED = (
     r"share of \d+ silent sites called significant",
     r"share of \d+ clearly driven sites found",
     r"toy-(vit|vilt) minus untrained",
-    r"share of \d+ joint sites called combination",
-    r"share of \d+ sum sites called combination",
+    r"share of \d+ joint sites with combination p <= .05",
+    r"share of \d+ (sum|vision|language) sites with combination p <= .05",
+    r"share of \d+ (sum|vision|language) sites called combination",
 )
 
 
@@ -54,6 +56,10 @@ def test_a_trained_language_network_beats_its_twin_in_bold(demo):
 def test_nothing_is_left_to_do(demo, snakemake):
     done = snakemake("--cores", "all", "--config", f"results={demo}")
     assert "Nothing to be done" in done.stderr
+
+
+def test_the_report_looks_right_in_a_browser(demo):
+    check_page(demo / "demo" / "report.html")
 
 
 def test_no_job_needs_much_memory(demo):

@@ -83,6 +83,7 @@ rule collect:
 rule evaluate:
     input:
         tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
+        transfers=transfers_of_all() if SIMULATED else [],
         truth=SIMULATED.get("truth", []),
     output:
         table=f"{RESULTS}/evaluation.tsv",
@@ -99,6 +100,7 @@ rule evaluate:
         runtime=10,
     params:
         analyses=truth_slice(),
+        transfers=study.ordered(config["transfers"]),
         expect=study.ordered(config["expect"]),
         code=rooms("inference"),
     script:

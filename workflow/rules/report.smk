@@ -32,7 +32,7 @@ rule report:
         mem_mb=memory(3000),
         runtime=60,
     params:
-        config=study.ordered(config),
+        config=config,
         code=rooms("report"),
     script:
         "../scripts/report.py"

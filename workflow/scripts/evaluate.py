@@ -11,8 +11,12 @@ with job_log(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
     tables = {Path(path).stem: read_table(path) for path in inputs.tables}
     found = [check_expectations(tables, params.expect)]
+    if inputs.transfers:
+        parts = [read_table(path) for path in inputs.transfers]
+        tables["transfers"] = pd.concat(parts, ignore_index=True)
     if inputs.truth:
-        found.append(evaluate(tables, read_table(inputs.truth), params.analyses))
+        truth = read_table(inputs.truth)
+        found.append(evaluate(tables, truth, params.analyses, params.transfers))
     # an empty table would turn the columns' types into object
     table = pd.concat([part for part in found if len(part)] or found, ignore_index=True)
     write_table(snakemake.output.table, table, EVALUATION_COLUMNS, **provenance(inputs))

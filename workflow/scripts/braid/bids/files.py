@@ -11,8 +11,6 @@ from braid.common import InputError, read_json
 
 # prefix of each entity in a file name, in the order in which run labels give them
 _LABEL = {"session": "ses", "task": "task", "acquisition": "acq", "run": "run"}
-_SHORT = {**_LABEL, "subject": "sub", "description": "desc"}
-_LONG = {short: long for long, short in _SHORT.items()}
 _POINTER_SIZE = 1024
 _SMALL_POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs": "Git LFS"}
 
@@ -23,14 +21,15 @@ def given(value: Any) -> bool:
 
 
 def entities_of(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Entities of a BIDS file name, in its order; parts that name none are left out.
+    """Entities of a BIDS file name, long names as keys, absent ones left out.
 
-    Subject, session, acquisition and description have long names as keys; all others (`task`,
-    `run`, `space`, `res`, `label`, ...) keep the names that the file gives them.
+    Entities that are not part of the raw standard (`res`, `label`) keep their short names.
     """
-    stem = Path(path).name.split(".", 1)[0]
-    pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
-    return {_LONG.get(short, short): value for short, value in pairs if value}
+    from mne_bids import get_entities_from_fname
+
+    name = Path(path).name
+    found = get_entities_from_fname(name, on_error="ignore", verbose="ERROR")
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def run_label(entities: Mapping[str, str]) -> str:
@@ -42,7 +41,9 @@ def run_label(entities: Mapping[str, str]) -> str:
 
 def run_entities(label: str) -> dict[str, str]:
     """Entities named by a run label (inverse of `run_label`), long names as keys."""
-    return entities_of(label)
+    long_names = {short: long for long, short in _LABEL.items()}
+    pairs = (part.split("-", 1) for part in label.split("_"))
+    return {long_names[short]: value for short, value in pairs}
 
 
 def fill_pattern(pattern: str, run: Any, subject: Any, key: str) -> str:

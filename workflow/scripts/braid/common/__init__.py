@@ -11,39 +11,42 @@ from typing import TYPE_CHECKING
 from braid.common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from braid.common.arrays import ArrayFiles, read_array, write_array
     from braid.common.errors import BraidError, InputError
-    from braid.common.io import (
-        ArrayFiles,
+    from braid.common.files import (
         atomic_folder,
         atomic_path,
         current_umask,
-        read_array,
         read_json,
-        read_table,
         sha256_of,
-        write_array,
         write_json,
-        write_table,
         write_text,
     )
     from braid.common.job import job_log
     from braid.common.origin import provenance
     from braid.common.progress_lines import progress
     from braid.common.random import rng, seed_for
+    from braid.common.tables import read_table, write_table
 else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "arrays": ("ArrayFiles", "read_array", "write_array"),
             "errors": ("BraidError", "InputError"),
-            "io": (
-                *("ArrayFiles", "atomic_folder", "atomic_path", "current_umask", "read_array"),
-                *("read_json", "read_table", "sha256_of", "write_array", "write_json"),
-                *("write_table", "write_text"),
+            "files": (
+                "atomic_folder",
+                "atomic_path",
+                "current_umask",
+                "read_json",
+                "sha256_of",
+                "write_json",
+                "write_text",
             ),
             "job": ("job_log",),
             "origin": ("provenance",),
             "progress_lines": ("progress",),
             "random": ("rng", "seed_for"),
+            "tables": ("read_table", "write_table"),
         },
     )
 

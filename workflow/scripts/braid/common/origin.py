@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import braid
-from braid.common.io import PathLike, sha256_of
+from braid.common.files import PathLike, sha256_of
 
 _PACKAGES = {
     "numpy": "numpy",

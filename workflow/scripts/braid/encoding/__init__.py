@@ -11,7 +11,7 @@ _HOME = {
     "fit": ("fit_encoding", "refit_weights"),
     "folds": ("Fold", "Split", "folds_of", "make_folds", "run_labels"),
     "grid": ("Grid", "make_grid"),
-    "planner": ("Plan", "plan_memory"),
+    "planner": ("Plan", "plan_memory", "predict_job_mb"),
     "solver": ("prepare",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -30,6 +30,7 @@ __all__ = [
     "make_folds",
     "make_grid",
     "plan_memory",
+    "predict_job_mb",
     "prepare",
     "read_design",
     "refit_weights",

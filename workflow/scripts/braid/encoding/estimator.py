@@ -10,10 +10,12 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from braid.encoding.backend import backend_for
+from braid.encoding.blocks import run_blocks
 from braid.encoding.folds import Fold, Split
 from braid.encoding.grid import make_grid
-from braid.encoding.planner import MEMORY_MB
-from braid.encoding.solver import centred, fit_fixed, plan_for, prepare, select_alpha
+from braid.encoding.planner import MEMORY_MB, Plan
+from braid.encoding.solver import Problem, centred, fit_fixed, plan_for, prepare, select_alpha
 
 
 class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -33,9 +35,12 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         What the folds maximise (`mse`: minimise).
     standardize : bool
         Scale features by their standard deviation.
-    form : {"auto", "gram", "kernel", "svd"}
+    form : {"auto", "gram", "streamed", "kernel", "svd"}
     memory_mb : float
         Limit from which the block of targets follows.
+    device : {"cpu", "auto", "cuda"}
+    backend : {"numpy", "torch"}, optional
+        Array library, instead of the device's own (for tests).
 
     Attributes
     ----------
@@ -56,6 +61,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         standardize: bool = False,
         form: str = "auto",
         memory_mb: float = MEMORY_MB,
+        device: str = "cpu",
+        backend: str | None = None,
     ) -> None:
         self.alphas = alphas
         self.alpha_scale = alpha_scale
@@ -64,6 +71,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.standardize = standardize
         self.form = form
         self.memory_mb = memory_mb
+        self.device = device
+        self.backend = backend
 
     def fit(self, X: Any, y: Any) -> RidgeCV:
         """Choose penalties and fit all rows.
@@ -77,19 +86,26 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
         )
         grid = make_grid(np.atleast_1d(self.alphas), self.alpha_scale)
-        y2 = y.reshape(len(y), -1).astype(X.dtype)
+        y2 = y.reshape(len(y), -1).astype(X.dtype, copy=False)
         rows = np.arange(len(X))
         splits = tuple(Split(*split) for split in _splits(self.cv, X, y2))
         fold = Fold("all", rows, rows, splits)
-        problem = prepare(X, [fold], grid, self.standardize, self.form, dtype=X.dtype.type)
-        plan = plan_for(
-            problem, X.shape[1], y2.shape[1], len(grid.values), memory_mb=self.memory_mb
-        )
+        backend = backend_for(self.device, self.backend)
         alpha = np.empty(y2.shape[1])
         coef = np.empty((y2.shape[1], X.shape[1]), dtype=X.dtype)
         intercept = np.empty(y2.shape[1])
-        for start in range(0, y2.shape[1], plan.block):
-            part = slice(start, start + plan.block)
+
+        def make(form: str) -> tuple[Problem, Plan]:
+            problem = prepare(
+                X, [fold], grid, self.standardize, form,
+                dtype=X.dtype.type, backend=backend, memory_mb=self.memory_mb,
+            )  # fmt: skip
+            return problem, plan_for(
+                problem, X.shape[1], y2.shape[1], len(grid.values),
+                memory_mb=self.memory_mb, target_bytes=y2.itemsize,
+            )  # fmt: skip
+
+        def work(problem: Problem, part: slice) -> None:
             block, mean = centred(problem.arrange(y2[:, part]))
             if len(grid.values) == 1:
                 basis = problem.form.basis(problem.form.layout.members(rows))
@@ -98,6 +114,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 alpha[part], _ = select_alpha(problem, block, fold, grid, self.select)
             weights, added = fit_fixed(problem, block, rows, alpha[part])
             coef[part], intercept[part] = weights.T, added + mean
+
+        problem = run_blocks(make, self.form, y2.shape[1], work, backend).problem
         self.form_ = problem.form.name
         single = y.ndim == 1
         self.alpha_ = float(alpha[0]) if single else alpha

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
-from braid.common import BraidError, InputError, progress
+from braid.common import InputError, progress
+from braid.encoding.backend import Backend, backend_for, free_device_mb
+from braid.encoding.blocks import Done, run_blocks
 from braid.encoding.design import (
     Source,
     check_aligned,
@@ -19,8 +22,15 @@ from braid.encoding.design import (
     open_response,
     read_design,
 )
-from braid.encoding.folds import Fold, folds_of
+from braid.encoding.folds import Fold, Split, folds_of
 from braid.encoding.grid import Grid, edge_share, make_grid
+from braid.encoding.missing import (
+    MOST_PATTERNS,
+    Pattern,
+    check_infinite,
+    folds_within,
+    patterns_of,
+)
 from braid.encoding.planner import MEMORY_MB, Plan
 from braid.encoding.solver import (
     Problem,
@@ -34,7 +44,10 @@ from braid.encoding.solver import (
     select_alpha,
 )
 
+Part = TypeVar("Part")
+
 _EDGE = 0.05  # share of choices on an edge of the grid that is worth a warning
+_DEVICE_SHARE = 0.85  # of a GPU's free memory
 
 
 def fit_encoding(
@@ -42,6 +55,7 @@ def fit_encoding(
     response: xr.DataArray | Source,
     params: Mapping[str, Any],
     device: str = "cpu",
+    backend: str | None = None,
 ) -> xr.Dataset:
     """Fit ridge from each layer's features to every target, and score it on held-out rows.
 
@@ -55,11 +69,18 @@ def fit_encoding(
     ----------
     design : xarray.Dataset or path
     response : xarray.DataArray, xarray.Dataset or path
-        `(sample, target)`. Targets with a missing value are left out (NaN) and counted.
+        `(sample, target)`. With `ridge.missing` "leave_out" (the default) targets with a missing
+        value are left out (NaN) and counted. With "by_pattern" they are fitted and tested on the
+        rows that they have, grouped by the rows that they lack, in at most `ridge.patterns` groups
+        (default 8). Missing values are never filled.
     params : mapping
         `folds` (see `make_folds`), `ridge` (`alphas`, `alpha_scale`, `select`, `standardize`,
-        `form`, `memory_mb`, `save_weights`), `layers` ("all", "last" or a list of names).
+        `form`, `memory_mb`, `save_weights`, `missing`, `patterns`, `fast_math`), `layers` ("all",
+        "last" or a list of names).
     device : {"cpu", "auto", "cuda"}
+        `cpu` is NumPy, `cuda` torch on the GPU, `auto` the GPU where there is one.
+    backend : {"numpy", "torch"}, optional
+        Array library, instead of the device's own (for tests).
 
     Returns
     -------
@@ -70,35 +91,51 @@ def fit_encoding(
     Raises
     ------
     InputError
-        If design and response do not line up, or a parameter is not possible.
+        If design and response do not line up, a value is infinite, missing values have too many
+        patterns, or a parameter is not possible.
     BraidError
         If the device is not available, or the problem does not fit the memory limit.
     """
-    check_device(device)
     design, response = open_design(design), open_response(response)
     check_aligned(design, response)
-    ridge = dict(params.get("ridge") or {})
-    grid = grid_of(ridge)
-    folds = folds_of(response, params.get("folds") or {"scheme": "blocks", "n": 5})
+    y, setting = _setting(response, params, device, backend)
     layers = chosen_layers(design, params.get("layers") or "all")
-    y, finite = finite_targets(response)
     found: dict[str, Selection] = {}
     logs: dict[str, dict[str, Any]] = {}
     for layer in progress(layers, "fitting layers"):
-        found[layer], logs[layer] = _fit_layer(read_design(design, layer), y, folds, grid, ridge)
+        found[layer], logs[layer] = _fit_layer(read_design(design, layer), y, setting)
     best = best_layer(found)
-    fit = _to_dataset(response, folds, found, finite)
-    prediction = np.full(response.shape, np.nan, dtype=np.float32)
-    prediction[:, finite] = _predict(read_design(design, best), y, folds, grid, ridge, found[best])
+    fit = _to_dataset(response, setting.folds, found)
+    form = logs[best]["form"] if logs[best]["form"] == "streamed" else None
     fit["prediction"] = (
         ("sample", "target"),
-        prediction,
+        _predict(read_design(design, best), y, setting, found[best], form),
         {"long_name": f"held-out prediction of layer {best}", "units": "as the response"},
     )
-    if ridge.get("save_weights"):
-        fit = fit.merge(refit_weights(design, response, best, params))
-    fit.attrs = _attributes(design, response, best, found, logs, grid, ridge, finite)
+    if setting.ridge.get("save_weights"):
+        fit = fit.merge(refit_weights(design, response, best, params, device, backend))
+    fit.attrs = _attributes(design, response, best, found, logs, setting)
     return fit
+
+
+def _setting(
+    response: xr.DataArray, params: Mapping[str, Any], device: str, backend: str | None
+) -> tuple[np.ndarray, _Setting]:
+    """Responses as float32 (samples, targets), and what the fits of all layers share."""
+    ridge = dict(params.get("ridge") or {})
+    chosen = backend_for(device, backend, bool(ridge.get("fast_math", False)))
+    grid = grid_of(ridge)
+    folds = folds_of(response, params.get("folds") or {"scheme": "blocks", "n": 5})
+    y, name = np.asarray(response.values, dtype=np.float32), name_of(response)
+    check_infinite(y, name)
+    patterns = patterns_of(
+        y,
+        np.arange(len(y)),
+        name,
+        str(ridge.get("missing", "leave_out")),
+        int(ridge.get("patterns", MOST_PATTERNS)),
+    )
+    return y, _Setting(folds, grid, ridge, chosen, patterns, name)
 
 
 def refit_weights(
@@ -106,12 +143,14 @@ def refit_weights(
     response: xr.DataArray | Source,
     layer: str,
     params: Mapping[str, Any],
+    device: str = "cpu",
+    backend: str | None = None,
 ) -> xr.Dataset:
     """Fit one layer on all rows, with penalties chosen by the outer folds.
 
     Parameters
     ----------
-    design, response, params
+    design, response, params, device, backend
         As for `fit_encoding`.
     layer : str
 
@@ -119,27 +158,31 @@ def refit_weights(
     -------
     xarray.Dataset
         `weights(feature, target)` for the features as `read_design` gives them, `intercept`
-        and `alpha_all(target)`; NaN for targets that have missing values.
+        and `alpha_all(target)`; NaN for targets that are not fitted.
     """
     design, response = open_design(design), open_response(response)
-    ridge = dict(params.get("ridge") or {})
-    grid = grid_of(ridge)
-    x = read_design(design, layer)
-    outer = folds_of(response, params.get("folds") or {"scheme": "blocks", "n": 5})
-    y, finite = finite_targets(response)
-    rows = np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in outer]))
-    everything = whole_fold(outer, rows)
-    problem, plan = _prepared(x, [everything], grid, ridge, y.shape[1])
-    weights = np.full((x.shape[1], response.sizes["target"]), np.nan, dtype=np.float32)
-    intercept = np.full(response.sizes["target"], np.nan)
-    alphas = np.full(response.sizes["target"], np.nan)
-    columns = np.flatnonzero(finite)
-    for part in _blocks(len(columns), plan.block):
-        block, mean = centred(problem.arrange(y[:, part]))
-        alpha, _ = select_alpha(problem, block, everything, grid, ridge.get("select", "r"))
-        found, added = fit_fixed(problem, block, rows, alpha)
-        weights[:, columns[part]] = found
-        intercept[columns[part]], alphas[columns[part]] = added + mean, alpha
+    y, setting = _setting(response, params, device, backend)
+    x, n_targets = read_design(design, layer), y.shape[1]
+    weights = np.full((x.shape[1], n_targets), np.nan, dtype=np.float32)
+    intercept, alphas = np.full(n_targets, np.nan), np.full(n_targets, np.nan)
+    for pattern in setting.patterns:
+        outer = folds_within(setting.folds, pattern.rows, setting.name)
+        rows = np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in outer]))
+        everything = whole_fold(outer, rows)
+
+        def work(
+            problem: Problem,
+            part: slice,
+            targets: np.ndarray = pattern.targets,
+            fold: Fold = everything,
+        ) -> None:
+            at = targets[part]
+            block, mean = _targets(problem, y, at)
+            alpha, _ = select_alpha(problem, block, fold, setting.grid, setting.select)
+            found, added = fit_fixed(problem, block, fold.train, alpha)
+            weights[:, at], intercept[at], alphas[at] = found, added + mean, alpha
+
+        setting.run(x, [everything], len(pattern.targets), work)
     return xr.Dataset(
         {
             "weights": (("feature", "target"), weights, {"units": "response per feature"}),
@@ -153,8 +196,6 @@ def refit_weights(
 
 def whole_fold(outer: list[Fold], rows: np.ndarray) -> Fold:
     """Fold that trains on all rows in use, with the outer folds (or one's inner) inside."""
-    from braid.encoding.folds import Split
-
     if len(outer) > 1:
         splits = tuple(Split(fold.train, fold.test) for fold in outer)
     else:
@@ -169,20 +210,11 @@ def check_device(device: str) -> None:
     Raises
     ------
     BraidError
-        For `cuda`: there is no CUDA device, or this solver does not use it.
+        For `cuda` where there is no CUDA device.
     InputError
         For a name that is no device.
     """
-    if device not in ("cpu", "auto", "cuda"):
-        raise InputError(f"device: '{device}' is not one of cpu, cuda, auto")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise BraidError(
-                "device: cuda was asked for, but there is no CUDA device here; use auto"
-            )
-        raise BraidError("device: cuda is not supported by the ridge solver; use auto or cpu")
+    backend_for(device)
 
 
 def grid_of(ridge: Mapping[str, Any]) -> Grid:
@@ -235,83 +267,128 @@ def best_layer(found: Mapping[str, Selection]) -> str:
     return max(means, key=lambda layer: means[layer])
 
 
-def _prepared(
-    x: np.ndarray, folds: list[Fold], grid: Grid, ridge: Mapping[str, Any], n_targets: int
-) -> tuple[Problem, Plan]:
-    """Problem and plan of one layer."""
-    problem = prepare(
-        x, folds, grid, ridge.get("standardize", True), form=ridge.get("form", "auto")
-    )
-    plan = plan_for(
-        problem,
-        x.shape[1],
-        n_targets,
-        len(grid.values),
-        memory_mb=ridge.get("memory_mb", MEMORY_MB),
-    )
-    return problem, plan
+@dataclass(frozen=True)
+class _Setting:
+    """What the fits of all layers share."""
+
+    folds: list[Fold]
+    grid: Grid
+    ridge: Mapping[str, Any]
+    backend: Backend
+    patterns: list[Pattern]
+    name: str
+
+    @property
+    def select(self) -> str:
+        """What the inner folds maximise."""
+        return str(self.ridge.get("select", "r"))
+
+    def run(
+        self,
+        x: Any,
+        folds: list[Fold],
+        n_targets: int,
+        work: Callable[[Problem, slice], Part],
+        nested: bool = True,
+        alpha_floor: float | None = None,
+        form: str | None = None,
+    ) -> Done[Part]:
+        """Do the work in blocks of targets that fit the memory."""
+
+        def make(form: str) -> tuple[Problem, Plan]:
+            memory_mb = memory_limit(self.ridge, self.backend)
+            problem = prepare(
+                x, folds, self.grid, self.ridge.get("standardize", True), form, nested,
+                alpha_floor, backend=self.backend, memory_mb=memory_mb,
+            )  # fmt: skip
+            n_alphas = len(self.grid.values) if nested else 1
+            return problem, plan_for(problem, x.shape[1], n_targets, n_alphas, nested, memory_mb)
+
+        form = form or str(self.ridge.get("form", "auto"))
+        return run_blocks(make, form, n_targets, work, self.backend)
 
 
-def _blocks(n: int, size: int) -> list[slice]:
-    """Slices of at most `size`."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+def memory_limit(ridge: Mapping[str, Any], backend: Backend) -> float:
+    """Limit of the solver in MB: as asked for, what is free on a GPU, or the default."""
+    asked = ridge.get("memory_mb")
+    if asked is not None:
+        return float(asked)
+    free = free_device_mb(backend)
+    return MEMORY_MB if free is None else _DEVICE_SHARE * free
 
 
-def _fit_layer(
-    x: np.ndarray, y: np.ndarray, folds: list[Fold], grid: Grid, ridge: Mapping[str, Any]
-) -> tuple[Selection, dict[str, Any]]:
-    """Nested cross-validation of one layer, in blocks of targets."""
-    problem, plan = _prepared(x, folds, grid, ridge, y.shape[1])
-    parts = [
-        cross_validate(
-            problem,
-            centred(problem.arrange(y[:, part]))[0],
-            grid,
-            ridge.get("select", "r"),
-        )
-        for part in _blocks(y.shape[1], plan.block)
-    ]
-    selection = Selection(
-        *(
-            np.concatenate([getattr(part, name) for part in parts], axis=1)
-            for name in ("index", "alpha", "score", "validation")
-        )
-    )
+def _fit_layer(x: Any, y: np.ndarray, setting: _Setting) -> tuple[Selection, dict[str, Any]]:
+    """Nested cross-validation of one layer, for all targets; NaN where there is no fit."""
+    shape = (len(setting.folds), y.shape[1])
+    found = Selection(np.full(shape, -1), *(np.full(shape, np.nan) for _ in range(3)))
+    logs: list[dict[str, Any]] = []
+    for pattern in setting.patterns:
+        folds = folds_within(setting.folds, pattern.rows, setting.name)
+
+        def work(problem: Problem, part: slice, targets: np.ndarray = pattern.targets) -> Selection:
+            block = _targets(problem, y, targets[part])[0]
+            return cross_validate(problem, block, setting.grid, setting.select)
+
+        done = setting.run(x, folds, len(pattern.targets), work)
+        for name in ("index", "alpha", "score", "validation"):
+            parts = [getattr(part, name) for part in done.parts]
+            getattr(found, name)[:, pattern.targets] = np.concatenate(parts, axis=1)
+        logs.append(_log_of(done, x.shape[1]))
+    # patterns after the first differ in their rows only
+    retries = [text for log in logs for text in log["retries"]]
+    zero = max(log["n_zero_columns"] for log in logs)
+    return found, {**logs[0], "retries": retries, "n_zero_columns": zero, "patterns": len(logs)}
+
+
+def _log_of(done: Done[Any], n_features: int) -> dict[str, Any]:
+    """Tell how a fit was done."""
+    problem = done.problem
     log = {
         "form": problem.form.name,
         "why": problem.why,
-        "plan": json.loads(plan.to_json()),
-        "n_features": x.shape[1],
-        "n_zero_columns": max(problem.n_zero(number) for number in range(len(folds))),
+        "plan": json.loads(done.plan.to_json()),
+        "backend": problem.form.backend.name,
+        "device": problem.form.backend.device,
+        "n_features": n_features,
+        "n_zero_columns": max(problem.n_zero(number) for number in range(len(problem.folds))),
+        "retries": done.retries,
     }
-    return selection, log
+    if problem.disagreement:
+        log["fast_math_disagreement"] = float(np.mean(problem.disagreement))
+    return log
+
+
+def _targets(problem: Problem, y: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Arrange and centre some targets over the rows in use; with their means."""
+    if len(targets) and targets[-1] - targets[0] + 1 == len(targets):
+        part = y[:, int(targets[0]) : int(targets[-1]) + 1]
+    else:
+        part = y[:, targets]
+    return centred(problem.arrange(part))
 
 
 def _predict(
-    x: np.ndarray,
-    y: np.ndarray,
-    folds: list[Fold],
-    grid: Grid,
-    ridge: Mapping[str, Any],
-    selection: Selection,
+    x: Any, y: np.ndarray, setting: _Setting, selection: Selection, form: str | None
 ) -> np.ndarray:
     """Held-out predictions of the chosen layer, (samples, targets), NaN where never tested."""
-    problem = prepare(
-        x,
-        folds,
-        grid,
-        ridge.get("standardize", True),
-        ridge.get("form", "auto"),
-        nested=False,
-        alpha_floor=float(selection.alpha.min()),
-    )
     out = np.full(y.shape, np.nan, dtype=np.float32)
-    plan = plan_for(problem, x.shape[1], y.shape[1], 1, False, ridge.get("memory_mb", MEMORY_MB))
-    for part in _blocks(y.shape[1], plan.block):
-        block, mean = centred(problem.arrange(y[:, part]))
-        predict_fixed(problem, block, selection.alpha[:, part], out[:, part], mean)
-    constant = np.all(np.isnan(selection.score), axis=0)
-    out[:, constant] = np.nan
+    for pattern in setting.patterns:
+        folds = folds_within(setting.folds, pattern.rows, setting.name)
+        alpha = selection.alpha[:, pattern.targets]
+
+        def work(
+            problem: Problem,
+            part: slice,
+            targets: np.ndarray = pattern.targets,
+            alpha: np.ndarray = alpha,
+        ) -> None:
+            block, mean = _targets(problem, y, targets[part])
+            found = np.full((len(y), block.shape[1]), np.nan, dtype=np.float32)
+            predict_fixed(problem, block, alpha[:, part], found, mean)
+            out[:, targets[part]] = found
+
+        setting.run(x, folds, len(pattern.targets), work, False, float(alpha.min()), form)
+    out[:, np.all(np.isnan(selection.score), axis=0)] = np.nan
     return out
 
 
@@ -319,16 +396,14 @@ def _to_dataset(
     response: xr.DataArray,
     folds: list[Fold],
     found: Mapping[str, Selection],
-    finite: np.ndarray,
 ) -> xr.Dataset:
     """Scores and penalties of all layers as labelled arrays."""
-    shape = (len(found), len(folds), len(finite))
     arrays = {
-        name: np.full(shape, np.nan, dtype=np.float32) for name in ("score", "alpha", "validation")
+        name: np.stack([getattr(selection, name) for selection in found.values()]).astype(
+            np.float32
+        )
+        for name in ("score", "alpha", "validation")
     }
-    for number, selection in enumerate(found.values()):
-        for name, array in arrays.items():
-            array[number][:, finite] = getattr(selection, name)
     fold_of = np.full(response.sizes["sample"], -1, dtype=np.int32)
     for number, fold in enumerate(folds):
         fold_of[fold.test] = number
@@ -384,15 +459,15 @@ def _attributes(
     best: str,
     found: Mapping[str, Selection],
     logs: Mapping[str, Mapping[str, Any]],
-    grid: Grid,
-    ridge: Mapping[str, Any],
-    finite: np.ndarray,
+    setting: _Setting,
 ) -> dict[str, Any]:
     """Attributes: what the solver logs, and what describes the targets."""
     chosen = found[best]
-    undefined = np.all(np.isnan(chosen.score), axis=0)
+    grid, ridge = setting.grid, setting.ridge
+    fitted = chosen.index[0] >= 0
+    undefined = np.all(np.isnan(chosen.score), axis=0) & fitted
     warnings = []
-    low, high = edge_share(chosen.index, len(grid.values))
+    low, high = edge_share(chosen.index[:, fitted], len(grid.values))
     for share, edge in ((low, "lowest"), (high, "highest")):
         if share > _EDGE:
             warnings.append(
@@ -400,8 +475,12 @@ def _attributes(
             )
     if n_constant := int(undefined.sum()):
         warnings.append(f"{n_constant} targets have no score: they or the predictions are constant")
-    if n_missing := int(np.sum(~finite)):
+    if n_missing := int(np.sum(~fitted)):
         warnings.append(f"{n_missing} targets have missing values and were left out")
+    n_partial = sum(len(pattern.targets) for pattern in setting.patterns if not pattern.rows.all())
+    if n_partial:
+        warnings.append(f"{n_partial} targets were fitted without the rows that they lack")
+    warnings += logs[best]["retries"]
     kept = ("kind", "subject", "runs", "repetition_time", "sampling_frequency", "affine", "shape")
     return {
         **{name: response.attrs[name] for name in kept if name in response.attrs},
@@ -411,9 +490,13 @@ def _attributes(
         "form": logs[best]["form"],
         "why_form": logs[best]["why"],
         "plan": json.dumps(logs[best]["plan"]),
+        "backend": logs[best]["backend"],
+        "device": logs[best]["device"],
+        "retries": json.dumps(logs[best]["retries"]),
         "solver": json.dumps(logs),
         "n_zero_columns": int(logs[best]["n_zero_columns"]),
-        "n_missing_targets": int(np.sum(~finite)),
+        "n_missing_targets": n_missing,
+        "n_partial_targets": n_partial,
         "n_undefined_targets": n_constant,
         "alphas": json.dumps([float(value) for value in grid.values]),
         "alpha_scale": grid.scale,

@@ -3,13 +3,7 @@
 Each form diagonalises the ridge problem of a training set once. With X the centred (and scaled)
 training rows, a basis holds eigenvalues L and two maps: targets are projected to W = R'Y, and the
 predictions for centred test rows are Z (W / (L + alpha)) for every penalty, plus the training
-mean of the targets. Scoring needs only moments of Z and Y:
-
-    B = W / (L + alpha),  M = Zc'Zc,  H = Zc'Y      (Zc: Z minus its mean over the test rows)
-    cov = sum(B * H) / n,  var = sum(B * (M B)) / n,  r = cov / sqrt(var * var_y)
-
-so predictions are never formed for many penalties at a time. With fewer test rows than
-dimensions, P = Zc B is cheaper and gives the same moments.
+mean of the targets. Scoring needs only moments of Z and Y (see `braid.encoding.sweep`).
 """
 
 from __future__ import annotations
@@ -20,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from braid.encoding.backend import Array, Backend
 from braid.encoding.layout import Layout
 
 GUARD = 1e-3  # largest tolerated relative error of the smallest penalised direction
@@ -43,6 +38,9 @@ class Basis:
         Features that do not vary in the training set: their weight is 0.
     maps : dict
         Arrays that only the form that made the basis reads.
+    direct : bool
+        Whether targets must be multiplied with the centred rows, because differences of sums
+        lose too many digits.
     held : dict
         Test sets already described in this basis, by their atoms.
     """
@@ -52,7 +50,8 @@ class Basis:
     eigenvalues: np.ndarray
     mean_eigenvalue: float
     n_zero: int
-    maps: dict[str, np.ndarray]
+    maps: dict[str, Array]
+    direct: bool = False
     held: dict[bytes, HeldOut] = field(default_factory=dict)
 
     def worst_error(self, alpha: float, eps: float) -> float:
@@ -64,25 +63,29 @@ class Basis:
 
 @dataclass
 class HeldOut:
-    """Test rows seen from a basis.
+    """Test rows seen from a basis. Zc is Z minus its mean over the test rows.
 
     Attributes
     ----------
     members : numpy.ndarray of bool, (atoms,)
     n : int
-    offset : numpy.ndarray, (r,)
+    offset : numpy.ndarray of float64, (r,)
         Mean of Z over the test rows.
-    scatter : numpy.ndarray, (r, r), or None
-        M above.
-    rows : numpy.ndarray, (n, r), or None
-        Zc; given where it is the cheaper of the two.
+    upper : array, (min(n, r), r)
+        U, zero below its diagonal, with U'U = Zc'Zc: predictions U B have the moments of Zc B,
+        and a test set with more rows than dimensions needs r of them only.
+    rows : array, (n, r), or None
+        Zc; kept where it has fewer rows than dimensions.
+    penalties : dict
+        What sweeps over a grid of penalties have prepared.
     """
 
     members: np.ndarray
     n: int
     offset: np.ndarray
-    scatter: np.ndarray | None
-    rows: np.ndarray | None
+    upper: Array
+    rows: Array | None
+    penalties: dict[bytes, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,26 +94,18 @@ class Crossed:
 
     Attributes
     ----------
-    y : numpy.ndarray, (rows in use, targets)
+    y : array, (rows in use, targets)
         In the order of the layout, centred on the mean over all rows in use.
-    sums : numpy.ndarray, (atoms, targets)
-        Sums of `y` over each atom.
-    products : numpy.ndarray or None
-        Cross-products that the form keeps.
+    sums, squares : numpy.ndarray of float64, (atoms, targets)
+        Sums of `y` and of its square over each atom.
+    products : array or None
+        Cross-products that the form keeps: one matrix per atom, and last their sum.
     """
 
-    y: np.ndarray
+    y: Array
     sums: np.ndarray
-    products: np.ndarray | None = None
-
-
-@dataclass
-class TestTargets:
-    """Targets of the test rows: H or the rows themselves, their means and variances."""
-
-    cross: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
+    squares: np.ndarray
+    products: Array | None = None
 
 
 class Bases:
@@ -136,7 +131,9 @@ class Form(Protocol):
     name: str
     layout: Layout
     dtype: np.dtype[Any]
+    backend: Backend
     bases: Bases
+    size: int  # dimensions at most: features, or rows in use
 
     def basis(self, members: np.ndarray) -> Basis:
         """Diagonalise a training set (kept for the next call)."""
@@ -144,29 +141,39 @@ class Form(Protocol):
     def held_out(self, basis: Basis, members: np.ndarray) -> HeldOut:
         """Describe test rows in a basis (kept for the next call)."""
 
-    def cross(self, y: np.ndarray) -> Crossed:
+    def cross(self, y: Array) -> Crossed:
         """Make targets ready; `y` is (rows in use, targets), centred, in the layout's order."""
 
-    def project(self, basis: Basis, crossed: Crossed) -> np.ndarray:
+    def project(self, basis: Basis, crossed: Crossed) -> Array:
         """W, (r, targets)."""
 
-    def targets_of(self, basis: Basis, held: HeldOut, crossed: Crossed) -> TestTargets:
-        """Compute what scoring needs of the test targets."""
+    def test_cross(self, basis: Basis, held: HeldOut, crossed: Crossed) -> Array:
+        """H = Zc'Y of the test rows, (r, targets)."""
 
-    def predict(self, basis: Basis, members: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def predict(self, basis: Basis, members: np.ndarray, b: Array) -> Array:
         """Z B for the rows of `members`, in the layout's order, without the targets' mean."""
 
-    def rows_of(self, basis: Basis, members: np.ndarray) -> np.ndarray:
+    def rows_of(self, basis: Basis, members: np.ndarray) -> Array:
         """Z of the rows of `members`, (n, r), float64, in the layout's order."""
 
-    def loadings(self, basis: Basis) -> np.ndarray:
+    def loadings(self, basis: Basis) -> Array:
         """R, (training rows, r), float64, in the layout's order."""
 
-    def weights(self, basis: Basis, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
         """Weights of the features as given, (p, targets), and what to add, (targets,).
 
         Predictions are then x weights + added + the training mean of the targets.
         """
+
+
+def crossed_sums(backend: Backend, layout: Layout, y: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Sum targets and their squares over each atom, (atoms, targets), in float64."""
+    sums = np.empty((layout.n_atoms, y.shape[1]))
+    squares = np.empty_like(sums)
+    for atom, piece in enumerate(layout.pieces()):
+        sums[atom] = backend.to_numpy(backend.column_sum(y[piece]))
+        squares[atom] = backend.to_numpy(backend.column_dot(y[piece], y[piece]))
+    return sums, squares
 
 
 def training_mean(basis: Basis, crossed: Crossed) -> np.ndarray:
@@ -174,35 +181,34 @@ def training_mean(basis: Basis, crossed: Crossed) -> np.ndarray:
     return crossed.sums[basis.members].sum(axis=0) / basis.n
 
 
-def shrunk(basis: Basis, w: np.ndarray, alpha: np.ndarray | float) -> np.ndarray:
+def target_moments(held: HeldOut, crossed: Crossed, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the targets over the test rows; `eps` is that of their dtype."""
+    mean = crossed.sums[held.members].sum(axis=0) / held.n
+    square = crossed.squares[held.members].sum(axis=0) / held.n
+    variance = square - mean**2
+    # what rounding leaves of a constant column is not variance
+    return mean, np.where(variance > 8 * eps * square, variance, 0.0)
+
+
+def shrunk(backend: Backend, basis: Basis, w: Array, alpha: np.ndarray | float) -> Array:
     """B = W / (L + alpha), with one penalty for all targets or one per target.
 
     `w` may hold several sets of the targets side by side (draws of a permutation test): its
     number of columns is then a multiple of the number of penalties.
     """
-    denominator = basis.eigenvalues[:, None] + np.atleast_1d(np.asarray(alpha, dtype=float))
-    # a direction without variance and without penalty carries nothing
-    factor = np.divide(1.0, denominator, out=np.zeros_like(denominator), where=denominator > 0)
-    factor = factor.astype(w.dtype)
+    factor = factors(basis, np.atleast_1d(np.asarray(alpha, dtype=float)))
+    factor = backend.asarray(factor, _dtype_of(w))
     if factor.shape[1] in (1, w.shape[1]):
         return w * factor
-    return (w.reshape(len(w), -1, factor.shape[1]) * factor[:, None, :]).reshape(w.shape)
+    wide = w.reshape(len(w), -1, factor.shape[1]) * factor[:, None, :]
+    return wide.reshape(w.shape)
 
 
-def moments(held: HeldOut, targets: TestTargets, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of predictions with targets over the test rows, and the predictions' variance.
-
-    Returns
-    -------
-    covariance, variance : numpy.ndarray of float64, (targets,)
-    """
-    if held.rows is not None:
-        p = held.rows @ b
-        return column_dot(p, targets.cross) / held.n, column_dot(p, p) / held.n
-    return (
-        column_dot(b, targets.cross) / held.n,
-        column_dot(b, held.scatter @ b) / held.n,
-    )
+def factors(basis: Basis, alpha: np.ndarray) -> np.ndarray:
+    """1 / (L + alpha), (r, penalties), float64."""
+    denominator = basis.eigenvalues[:, None] + alpha
+    # a direction without variance and without penalty carries nothing
+    return np.divide(1.0, denominator, out=np.zeros_like(denominator), where=denominator > 0)
 
 
 def correlation(
@@ -216,11 +222,19 @@ def correlation(
 
     Predictions count as constant when their variance is below 1e-12 of the targets' after the
     shrinkage that the penalty itself causes is undone: r does not depend on it.
+
+    Parameters
+    ----------
+    basis : Basis
+    alpha : float or array
+        One penalty, one per target, or (penalties, 1) for moments of (penalties, targets).
+    covariance, variance : array, (targets,) or (penalties, targets)
+    target_variance : array, (targets,)
     """
     top = float(basis.eigenvalues.max(initial=0.0))
     alpha = np.asarray(alpha, dtype=float)
     shrinkage = np.divide(top, top + alpha, out=np.zeros_like(alpha), where=top + alpha > 0)
-    if shrinkage.ndim and shrinkage.size not in (1, variance.size):
+    if shrinkage.ndim == 1 and shrinkage.size not in (1, variance.size):
         shrinkage = np.tile(shrinkage, variance.size // shrinkage.size)
     varies = (variance > 1e-12 * target_variance * shrinkage**2) & (target_variance > 0)
     r = np.full(variance.shape, np.nan)
@@ -233,23 +247,25 @@ def correlation(
     return np.clip(r, -1.0, 1.0)
 
 
-def column_dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Sum of a * b over rows, accumulated in float64 over blocks of rows."""
-    if a.dtype == np.float64:
-        return np.einsum("it,it->t", a, b)
-    total = np.zeros(a.shape[1])
-    for start in range(0, len(a), 64):
-        total += np.einsum("it,it->t", a[start : start + 64], b[start : start + 64])
-    return total
-
-
-def variance_of(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each column (population), in float64."""
-    mean = y.mean(axis=0, dtype=np.float64)
-    variance = column_dot(y, y) / len(y) - mean**2
-    # what rounding leaves of a constant column is not variance
-    noise = np.finfo(y.dtype).eps * column_dot(y, y) / len(y) * 8
-    return mean, np.where(variance > noise, variance, 0.0)
+def upper_of_scatter(backend: Backend, scatter: Array) -> Array:
+    """Upper triangular U with U'U = `scatter` (positive semidefinite, float64), which is lost."""
+    size = scatter.shape[0]
+    diagonal = np.maximum(backend.to_numpy(scatter.diagonal()), 0.0)
+    scale = np.sqrt(diagonal)
+    keep = scale > np.sqrt(np.finfo(np.float64).eps) * 1e-4 * scale.max(initial=0.0)
+    inverse = backend.asarray(np.where(keep, 1.0 / np.where(keep, scale, 1.0), 0.0), np.float64)
+    scatter *= inverse[:, None]
+    scatter *= inverse
+    # the smallest ridge that makes up for rounding, which is as large
+    shift = backend.asarray(np.where(keep, 4 * size * np.finfo(np.float64).eps, 1.0), np.float64)
+    scatter.reshape(-1)[:: size + 1] += shift
+    upper = backend.cholesky_upper(scatter)
+    if upper is None:
+        values, vectors = backend.eigh(scatter)
+        values = np.sqrt(np.maximum(backend.to_numpy(values), 0.0))
+        upper = backend.qr_upper(backend.asarray(values, np.float64)[:, None] * vectors.T)
+    upper *= backend.asarray(np.where(keep, scale, 0.0), np.float64)
+    return upper
 
 
 def flat_columns(sd: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -257,3 +273,13 @@ def flat_columns(sd: np.ndarray, mean: np.ndarray) -> np.ndarray:
     varying = sd[sd > 0]
     typical = float(np.median(varying)) if len(varying) else 0.0
     return sd <= np.maximum(1e-7 * typical, 1e-6 * np.abs(mean))
+
+
+def column_scale(sd: np.ndarray, flat: np.ndarray, standardize: bool) -> np.ndarray:
+    """Give what features are multiplied by: 0 where they do not vary."""
+    return np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, sd if standardize else 1.0))
+
+
+def _dtype_of(array: Array) -> np.dtype[Any]:
+    """NumPy dtype of an array or tensor."""
+    return np.dtype(str(array.dtype).removeprefix("torch."))

@@ -33,6 +33,11 @@ class Layout:
         """Number of atoms."""
         return len(self.starts) - 1
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether `order` is one adjacent part of the rows as given."""
+        return bool(np.all(np.diff(self.order) == 1))
+
     def pieces(self) -> list[slice]:
         """Slice of `order` that each atom occupies."""
         return [slice(a, b) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
@@ -52,6 +57,15 @@ class Layout:
         if atoms[-1] - atoms[0] + 1 == len(atoms):
             return slice(int(self.starts[atoms[0]]), int(self.starts[atoms[-1] + 1]))
         return np.concatenate([np.arange(self.starts[a], self.starts[a + 1]) for a in atoms])
+
+    def spans(self, mask: np.ndarray) -> list[slice]:
+        """Adjacent parts of `order` that make up a set of atoms."""
+        atoms = np.flatnonzero(mask)
+        borders = np.flatnonzero(np.diff(atoms) > 1) + 1
+        return [
+            slice(int(self.starts[part[0]]), int(self.starts[part[-1] + 1]))
+            for part in np.split(atoms, borders)
+        ]
 
 
 def make_layout(n: int, sets: Iterable[np.ndarray]) -> Layout:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from braid.common import BraidError
 
-_MB = 2.0**20
-_FLOOR = 64  # targets; below this the products no longer pay
-_CAP = 4096  # targets; above this larger blocks no longer gain speed
+MB = 2.0**20
+FLOOR = 64  # targets; below this the products no longer pay
+_CAP = 2048  # targets of a block on the CPU; larger ones no longer gain speed
 MEMORY_MB = 1500.0
+_SLACK = 1.08  # what the allocator takes on top of the arrays; measured
+_BASE_MB = 350.0  # the interpreter with NumPy, SciPy, xarray, pandas and scikit-learn
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,10 @@ class Plan:
     keep : int
         Eigenbases kept at a time; with fewer than `sets`, every block of targets makes them anew.
     peak_mb : float
-        Predicted peak in MB, without the interpreter and without the caller's own arrays.
+        Predicted peak in MB of all that the solver allocates: its own copies of X, Gram or kernel
+        matrices, eigenbases, one block of targets and the working arrays. Not counted: the
+        interpreter, and the caller's arrays (X and Y as given, and the results that grow with the
+        number of targets). See `predict_job_mb` for these.
     dtype : str
         Of the products with targets.
     """
@@ -50,6 +56,50 @@ class Plan:
         return json.dumps({**asdict(self), "peak_mb": round(self.peak_mb, 1)})
 
 
+@dataclass(frozen=True)
+class Costs:
+    """Bytes that a form takes.
+
+    Attributes
+    ----------
+    always : float
+        From the start to the end.
+    making : float
+        While an eigenbasis is made, beyond what is kept of it.
+    each : float
+        Kept per eigenbasis.
+    column : float
+        Per target of a block.
+    working : float
+        Per target that is worked on.
+    buffer : float
+        Of the largest temporary array, per target and at most.
+    tile : int or None
+        Targets that are worked on at a time by one worker; None: the whole block.
+    """
+
+    always: float
+    making: float
+    each: float
+    column: float
+    working: float
+    buffer: tuple[float, float]
+    tile: int | None
+
+    def peak(self, keep: int, block: int, workers: int) -> float:
+        """Bytes at the worst moment: making eigenbases, or working on targets."""
+        width = block if self.tile is None else min(block, self.tile)
+        busy = 1 if self.tile is None else min(workers, -(-block // max(width, 1)))
+        at_work = width * self.working + min(self.buffer[0] * width, self.buffer[1])
+        most = max(self.making, self.column * block + busy * at_work)
+        return _SLACK * (self.always + self.each * keep + most)
+
+
+def tile_width(size: int) -> int:
+    """Targets of one tile on the CPU, for so many dimensions."""
+    return 256 if size > 128 else 512
+
+
 def plan_memory(
     n: int,
     p: int,
@@ -60,7 +110,11 @@ def plan_memory(
     alphas: int = 1,
     itemsize: int = 4,
     memory_mb: float = MEMORY_MB,
-    most: int = _CAP,
+    most: int | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    workers: int = 1,
+    on_device: bool = False,
+    copies: int = 4,
 ) -> Plan:
     """Predict the peak memory of a cross-validated fit and choose the block of targets.
 
@@ -71,7 +125,7 @@ def plan_memory(
     ----------
     n, p, targets : int
         Rows in use, features (times delays), targets.
-    form : {"gram", "kernel", "svd"}
+    form : {"gram", "streamed", "kernel", "svd"}
     sets : int
         Distinct training sets over outer and inner folds; their eigenbases are kept.
     atoms : int
@@ -82,8 +136,18 @@ def plan_memory(
         Bytes per number in products with targets, 4 or 8.
     memory_mb : float
         Limit.
-    most : int
-        Largest block wanted.
+    most : int, optional
+        Largest block wanted; by default what is fast on the CPU, and all targets on a GPU.
+    pairs : sequence of (int, int), optional
+        Training and test rows of each distinct training set; by default `sets` times all rows
+        and a fifth of them.
+    workers : int
+        Tiles of targets that are worked on at a time (threads of BLAS).
+    on_device : bool
+        Whether a block is worked on as a whole, as on a GPU, and not in tiles.
+    copies : int
+        Bytes per row and target that a block of targets takes, centred: its itemsize, and twice
+        that where the rows have to be put in order first.
 
     Returns
     -------
@@ -94,21 +158,24 @@ def plan_memory(
     BraidError
         If even the smallest block does not fit.
     """
-    fixed, each, column = _costs(n, p, form, atoms, alphas, itemsize)
-    free = memory_mb * _MB - fixed
-    wanted = min(targets, most)
-    keep = int(min(sets, (free - column * wanted) // each))
-    if keep < sets:
-        # bases will be made anew for every block, so rather large blocks than many bases
-        wanted = targets
-        keep = int(max(1, min(sets, (free - column * wanted) // each)))
-    block = int(min(wanted, (free - each * keep) // column))
-    if block < min(targets, _FLOOR):
-        need = (fixed + each + column * min(targets, _FLOOR)) / _MB
+    pairs = list(pairs) if pairs else [(n, max(1, n // 5))] * sets
+    sets, limit = len(pairs), memory_mb * MB
+    whole = targets if most is None and on_device else min(targets, most or _CAP)
+    tiled = _costs(n, p, form, atoms, alphas, itemsize, pairs, not on_device, copies)
+    # where bases are made anew for every block, rather large blocks than many bases
+    untiled = _costs(n, p, form, atoms, alphas, itemsize, pairs, False, copies)
+    for costs, keep, wanted in ((tiled, sets, whole), (untiled, 1, targets)):
+        block = _largest(costs, keep, wanted, workers, limit)
+        if block >= min(targets, FLOOR):
+            break
+    else:
+        need = untiled.peak(1, min(targets, FLOOR), 1) / MB
         raise BraidError(
             f"ridge: the {form} form needs {need:.0f} MB for {n} rows and {p} features, but "
             f"ridge.memory_mb allows {memory_mb:.0f}; raise it or use fewer features"
         )
+    while keep + 1 < sets and costs.peak(keep + 1, block, workers) <= limit:
+        keep += 1
     return Plan(
         form=form,
         n=n,
@@ -118,24 +185,111 @@ def plan_memory(
         atoms=atoms,
         block=block,
         keep=keep,
-        peak_mb=(fixed + each * keep + column * block) / _MB,
+        peak_mb=costs.peak(keep, block, workers) / MB,
         dtype="float32" if itemsize == 4 else "float64",
     )
 
 
+def always_mb(n: int, p: int, form: str, atoms: int, itemsize: int) -> float:
+    """MB that a form takes before there is a target."""
+    return _costs(n, p, form, atoms, 1, itemsize, [(n, max(1, n // 5))], True).peak(1, 0, 0) / MB
+
+
+def predict_job_mb(
+    n: int,
+    p: int,
+    targets: int,
+    layers: int = 1,
+    n_folds: int = 5,
+    nested: bool = True,
+    alphas: int = 15,
+    memory_mb: float = MEMORY_MB,
+    workers: int = 1,
+) -> int:
+    """Memory that a fit's job needs, MB, from shapes alone, before anything is read.
+
+    Counts the interpreter, the design and the responses as read from their files (float32), one
+    layer's design matrix with its delays, the solver's plan, held-out predictions and scores.
+    For a rule's `mem_mb`.
+
+    Parameters
+    ----------
+    n, p, targets : int
+        Samples; features of the widest layer times delays; targets.
+    layers : int
+        Layers of the design; all are read.
+    n_folds : int
+        Outer folds.
+    nested : bool
+        Whether inner folds choose penalties.
+    alphas : int
+        Penalties in the grid.
+    memory_mb : float
+        Limit of the solver (`ridge.memory_mb`); the plan may need less.
+    workers : int
+        Threads.
+    """
+    train, test = max(2, n - n // n_folds), max(1, n // n_folds)
+    pairs = [(train, test)] * n_folds
+    if nested:
+        pairs += [(max(2, train - test), test)] * (n_folds * (n_folds - 1) // 2)
+    form = "gram" if p <= train else "kernel"
+    atoms = n_folds * (2 if nested else 1)
+    try:
+        plan = plan_memory(
+            n, p, targets, form, atoms=atoms, alphas=alphas, memory_mb=memory_mb,
+            pairs=pairs, workers=workers,
+        )  # fmt: skip
+        peak = plan.peak_mb
+    except BraidError:
+        peak = memory_mb
+    arrays = 4.0 * n * p * (layers + 1) + 4.0 * n * targets * 3
+    results = targets * layers * n_folds * (4.0 * 3 + 8.0 * 4)
+    return int(-(-(_BASE_MB + (arrays + results) / MB + peak) // 1))
+
+
+def _largest(costs: Costs, keep: int, wanted: int, workers: int, limit: float) -> int:
+    """Largest block, up to `wanted`, whose peak keeps to the limit; 0 if there is none."""
+    block = wanted
+    while block >= min(wanted, FLOOR) and costs.peak(keep, block, workers) > limit:
+        block = block - FLOOR if block % FLOOR == 0 else block // FLOOR * FLOOR
+    return block
+
+
 def _costs(
-    n: int, p: int, form: str, atoms: int, alphas: int, itemsize: int
-) -> tuple[float, float, float]:
-    """Bytes that are always there, per eigenbasis, and per target of a block."""
-    q, s = p + 1, itemsize
-    r = min(n, p)
-    if form == "gram":
-        fixed = (8 + s) * n * q + 8 * atoms * q * q + 8 * 4 * q * q
-        each = (8 + 2 * s) * q * q
-        column = s * (2 * n + (atoms + 2) * q + 5 * q)
+    n: int,
+    p: int,
+    form: str,
+    atoms: int,
+    alphas: int,
+    itemsize: int,
+    pairs: Sequence[tuple[int, int]],
+    in_tiles: bool,
+    copies: int = 4,
+) -> Costs:
+    """Bytes of a form; `copies`: bytes per row and target of the blocks that the caller makes."""
+    s, most, test = itemsize, max(a for a, _ in pairs), max(b for _, b in pairs)
+    if form in ("gram", "streamed"):
+        r, few = p, test < p and form == "gram"
+        always = 8.0 * atoms * p * p + (s * n * p if form == "gram" else 0)
+        chunk = 24.0 * min(n * p, max(2**20, p))
+        making = max(24.0 * p * p, 32.0 * test * p + 8.0 * p * p if few else 32.0 * p * p) + chunk
+        each = s * p * (p + 1) + s * p * min(test, p) * (2 if few else 1) + 8.0 * alphas * p
+        width = 1.0 * s * (n + (atoms + 3) * p)
     else:
-        size = n * n if form == "kernel" else n * p
-        fixed = s * n * p + 8 * size + 8 * 4 * r * max(n, r)
-        each = 8 * r * n + (8 * r * p if form == "svd" else 0) + s * r * r
-        column = s * (3 * n + 5 * r)
-    return fixed, each, column + 8 * (4 * alphas + 16)
+        r = min(most, p)
+        stored = n * n if form == "kernel" else n * p
+        always = 8.0 * stored + (s * n * p if form == "kernel" else 0)
+        if form == "kernel":
+            making = 8.0 * max(3 * most * most, n * n + 2 * n * 512)
+        else:
+            making = 8.0 * (3 * most * p + 3 * r * r)
+        outside = (n - most) * r if form == "kernel" else 2 * p * r
+        each = s * (most * r + outside + (test + min(test, r)) * r) + 8.0 * alphas * r
+        width = 1.0 * s * n
+    # W, H and their product in float64, moments of all penalties
+    width += (4 * s + 8.0) * r + 8.0 * 10 * alphas
+    size = p if form in ("gram", "streamed") else n
+    buffer = 3.0 * s * r * alphas, 3.0 * s * 2**21
+    tile = tile_width(size) if in_tiles else None
+    return Costs(always, making, each, float(copies * n), width, buffer, tile)

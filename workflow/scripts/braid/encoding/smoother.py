@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from braid.encoding.forms import column_dot, correlation
+from braid.encoding.backend import Array
+from braid.encoding.forms import correlation, factors
 from braid.encoding.solver import Problem
 
 
@@ -25,9 +26,9 @@ class Smoothers:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._found: dict[tuple[int, float], np.ndarray] = {}
+        self._found: dict[tuple[int, float], Array] = {}
 
-    def matrix(self, number: int, alpha: float) -> np.ndarray:
+    def matrix(self, number: int, alpha: float) -> Array:
         """S of an outer fold at a penalty, (test rows, training rows), in the layout's order.
 
         Its columns are centred over the test rows: predictions lack a constant, which Pearson r
@@ -37,11 +38,11 @@ class Smoothers:
         if key not in self._found:
             form, fold = self.problem.form, self.problem.folds[number]
             basis = form.basis(form.layout.members(fold.train))
-            factor = 1.0 / (basis.eigenvalues + alpha)
+            factor = form.backend.asarray(factors(basis, np.array([alpha]))[:, 0], np.float64)
             test = form.rows_of(basis, form.layout.members(fold.test))
             test = (test - test.mean(axis=0)) * factor
             found = test @ form.loadings(basis).T
-            self._found[key] = found.astype(form.dtype)
+            self._found[key] = form.backend.cast(found, form.dtype)
         return self._found[key]
 
     def score(self, y: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -55,6 +56,9 @@ class Smoothers:
             One penalty per fold, for all targets.
         """
         form, layout = self.problem.form, self.problem.form.layout
+        backend = form.backend
+        y = backend.asarray(y, form.dtype)
+        eps = np.finfo(form.dtype).eps
         out = np.empty((len(self.problem.folds), y.shape[1]))
         for number, fold in enumerate(self.problem.folds):
             members = layout.members(fold.train)
@@ -62,15 +66,15 @@ class Smoothers:
             predicted = self.matrix(number, float(alpha[number])) @ y[layout.positions(members)]
             test = y[layout.positions(layout.members(fold.test))]
             n = len(test)
-            mean = test.mean(axis=0, dtype=np.float64)
-            square = column_dot(test, test) / n
+            mean = backend.to_numpy(backend.column_sum(test)) / n
+            square = backend.to_numpy(backend.column_dot(test, test)) / n
             variance = square - mean**2
-            variance[variance <= 8 * np.finfo(y.dtype).eps * square] = 0.0
+            variance[variance <= 8 * eps * square] = 0.0
             out[number] = correlation(
                 basis,
                 alpha[number],
-                column_dot(predicted, test) / n,
-                column_dot(predicted, predicted) / n,
+                backend.to_numpy(backend.column_dot(predicted, test)) / n,
+                backend.to_numpy(backend.column_dot(predicted, predicted)) / n,
                 variance,
             )
         return out
@@ -101,6 +105,8 @@ def pays(problem: Problem, alpha: np.ndarray, memory_mb: float) -> bool:
     They must also fit into half of the memory limit.
     """
     form, dual, direct, stored = problem.form, 0.0, 0.0, 0.0
+    if form.name == "streamed":
+        return False
     n = len(form.layout.order)
     for number, fold in enumerate(problem.folds):
         basis = form.basis(form.layout.members(fold.train))

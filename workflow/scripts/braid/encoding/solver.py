@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from braid.common import InputError
-from braid.encoding.folds import Fold
+from braid.encoding.backend import NUMPY, Array, Backend
+from braid.encoding.folds import Fold, Split
 from braid.encoding.forms import (
     GUARD,
     Basis,
     Crossed,
     Form,
     HeldOut,
-    TestTargets,
     correlation,
-    moments,
     shrunk,
+    target_moments,
     training_mean,
 )
 from braid.encoding.gram import GramForm
 from braid.encoding.grid import CRITERIA, Grid, choose
 from braid.encoding.layout import Layout, layout_of
-from braid.encoding.planner import MEMORY_MB, Plan, plan_memory
-from braid.encoding.rows import KernelForm, SvdForm, gram_of_rows, scaled_globally
+from braid.encoding.planner import MEMORY_MB, Plan, always_mb, plan_memory, tile_width
+from braid.encoding.rows import KernelForm, Scaled, SvdForm, gram_of_rows, low_rank
+from braid.encoding.sweep import Moments, moments, penalties_of, sweep
 
-FORMS = ("auto", "gram", "kernel", "svd")
+FORMS = ("auto", "gram", "streamed", "kernel", "svd")
 
 
 @dataclass
@@ -43,16 +44,25 @@ class Problem:
         One sentence for the log.
     rank : int or None
         Rank to which the features were reduced without loss, where they were.
+    nested : bool
+        Whether the inner folds can be used.
+    disagreement : list of float
+        With `fast_math`: share of penalties that float32 chose otherwise, one per block and fold.
     """
 
     form: Form
     folds: list[Fold]
     why: str
     rank: int | None = None
+    nested: bool = True
+    disagreement: list[float] = field(default_factory=list)
 
     def arrange(self, y: np.ndarray) -> np.ndarray:
         """Rows in use, in the order of the layout."""
-        return y[self.form.layout.order]
+        layout = self.form.layout
+        if layout.is_in_order:
+            return y[layout.order[0] : layout.order[-1] + 1]
+        return y[layout.order]
 
     def n_zero(self, number: int) -> int:
         """Features that do not vary in the training rows of an outer fold."""
@@ -82,7 +92,7 @@ class Selection:
 
 
 def prepare(
-    x: np.ndarray,
+    x: Any,
     folds: Sequence[Fold],
     grid: Grid,
     standardize: bool = True,
@@ -90,10 +100,13 @@ def prepare(
     nested: bool = True,
     alpha_floor: float | None = None,
     dtype: type = np.float32,
+    backend: Backend = NUMPY,
+    memory_mb: float = MEMORY_MB,
 ) -> Problem:
     """Choose the form of the solver for a design.
 
-    Fewer features than training rows: Gram form. More: if the rows span far fewer dimensions
+    Fewer features than training rows: Gram form, read in chunks (`streamed`) where X is not in
+    memory or the Gram form does not fit the limit. More: if the rows span far fewer dimensions
     than there are rows, the features are rotated onto these without loss (ridge does not change
     under a rotation) and the Gram form is used; otherwise the kernel form. The Gram form's
     products go over to float64, and then to the SVD form, where
@@ -101,40 +114,88 @@ def prepare(
 
     Parameters
     ----------
-    x : array, (n, p)
+    x : array-like, (n, p)
+        An array, a memory map, or anything with a shape that gives rows by slices and by arrays
+        of ints, such as an xarray variable on disk.
     folds : sequence of Fold
     grid : Grid
     standardize : bool
         Scale features by their standard deviation: over each training set in the Gram and SVD
         forms, over all rows in use in the kernel and the rotated form.
-    form : {"auto", "gram", "kernel", "svd"}
+    form : {"auto", "gram", "streamed", "kernel", "svd"}
     nested : bool
         Whether the inner folds will be used.
     alpha_floor : float, optional
         Smallest absolute penalty that will be used, where it is known; else the grid's.
     dtype : numpy dtype
         Of the products with targets, at least.
+    backend : Backend
+    memory_mb : float
+        Limit that decides between the Gram form and the streamed one.
+
+    Raises
+    ------
+    InputError
+        If the form is unknown, or a feature is not finite.
     """
     if form not in FORMS:
         raise InputError(f"ridge.form: '{form}' is not one of {', '.join(FORMS)}")
     folds = list(folds)
-    layout = layout_of(len(x), folds, nested)
+    layout = layout_of(x.shape[0], folds, nested)
     # outer folds only, so that a fit and its permutation test agree on form and scaling
-    n_train = min(len(fold.train) for fold in folds)
+    n_train, p = min(len(fold.train) for fold in folds), int(x.shape[1])
+    if form == "kernel" or (form == "auto" and p > n_train):
+        return _dual(np.asarray(x), layout, folds, standardize, form, dtype, backend, nested)
     if form == "svd":
-        return Problem(SvdForm(x, layout, standardize), folds, "asked for")
-    if form == "kernel" or (form == "auto" and x.shape[1] > n_train):
-        return _dual(x, layout, folds, standardize, form, dtype, n_train)
-    gram = GramForm(x, layout, standardize, dtype)
+        return _svd(x, layout, folds, standardize, backend, nested, "asked for")
+    need = always_mb(len(layout.order), p, "gram", layout.n_atoms, np.dtype(dtype).itemsize)
+    stream = form == "streamed" or (form == "auto" and (_is_on_disk(x) or need > memory_mb))
+    gram = GramForm(x, layout, standardize, dtype, backend=backend, stream=stream)
     return _guarded(gram, x, folds, grid, nested, alpha_floor, standardize)
 
 
 def training_sets(folds: Sequence[Fold], nested: bool) -> Iterator[np.ndarray]:
     """Training rows of all outer and, if `nested`, inner folds."""
+    for split in _splits(folds, nested):
+        yield split.train
+
+
+def _splits(folds: Sequence[Fold], nested: bool) -> Iterator[Fold | Split]:
+    """All outer and, if `nested`, inner folds."""
     for fold in folds:
-        yield fold.train
+        yield fold
         if nested:
-            yield from (split.train for split in fold.inner)
+            yield from fold.inner
+
+
+def _is_on_disk(x: Any) -> bool:
+    """Whether rows are read from a file when they are asked for."""
+    return isinstance(x, np.memmap) or not isinstance(x, np.ndarray)
+
+
+def _check_finite(values: np.ndarray) -> None:
+    """Refuse features that are not finite; the Gram form checks while it reads."""
+    bad = ~np.isfinite(values.sum(axis=0))
+    if bad.any():
+        raise InputError(
+            f"features: column {int(np.flatnonzero(bad)[0])} has values that are not finite; "
+            "extract them anew"
+        )
+
+
+def _svd(
+    x: Any,
+    layout: Layout,
+    folds: list[Fold],
+    standardize: bool,
+    backend: Backend,
+    nested: bool,
+    why: str,
+) -> Problem:
+    """SVD form."""
+    values = np.asarray(x)
+    _check_finite(values)
+    return Problem(SvdForm(values, layout, standardize, backend=backend), folds, why, nested=nested)
 
 
 def _dual(
@@ -144,32 +205,33 @@ def _dual(
     standardize: bool,
     form: str,
     dtype: type,
-    n_train: int,
+    backend: Backend,
+    nested: bool,
 ) -> Problem:
     """Kernel form, or the Gram form of the features rotated onto the rows' span."""
-    n, p = len(layout.order), x.shape[1]
-    scaled, centre, scale = scaled_globally(x, layout, standardize)
-    if form == "auto":
-        values, vectors = scipy.linalg.eigh(gram_of_rows(scaled), check_finite=False, driver="evd")
-        keep = values > n * np.finfo(np.float64).eps * max(values[-1], 0.0)
-        rank = int(np.count_nonzero(keep))
-        if 0 < rank <= n_train // 2:
-            singular = np.sqrt(values[keep])
-            rotated = np.zeros((len(x), rank))
-            rotated[layout.order] = vectors[:, keep] * singular
-            lift = scale[:, None] * (scaled.T @ (vectors[:, keep] / singular))
-            gram = GramForm(rotated, layout, False, dtype, lift, centre)
-            varying = max(int(np.count_nonzero(scale)), 1)
-            gram.count_as(varying, p - varying)
-            why = f"{p} features span {rank} dimensions: rotated onto them"
-            return Problem(gram, folds, why, rank)
+    _check_finite(x)
+    p, n_train = x.shape[1], min(len(fold.train) for fold in folds)
+    scaled = Scaled(x, layout, standardize)
+    kernel = gram_of_rows(scaled.x, backend)
+    found = low_rank(kernel, backend, n_train // 2) if form == "auto" else None
+    if found is not None:
+        values, vectors = found[0], backend.to_numpy(found[1])
+        singular = np.sqrt(values)
+        rotated = np.zeros((len(x), len(values)))
+        rotated[layout.order] = vectors * singular
+        lift = scaled.scale[:, None] * (scaled.x.T @ (vectors / singular))
+        gram = GramForm(rotated, layout, False, dtype, lift, scaled.centre, backend)
+        varying = max(int(np.count_nonzero(scaled.scale)), 1)
+        gram.count_as(varying, p - varying)
+        why = f"{p} features span {len(values)} dimensions: rotated onto them"
+        return Problem(gram, folds, why, len(values), nested)
     why = "asked for" if form == "kernel" else f"{p} features and {n_train} training rows"
-    return Problem(KernelForm(x, layout, standardize, dtype), folds, why)
+    return Problem(KernelForm(scaled, layout, dtype, backend, kernel), folds, why, nested=nested)
 
 
 def _guarded(
     gram: GramForm,
-    x: np.ndarray,
+    x: Any,
     folds: list[Fold],
     grid: Grid,
     nested: bool,
@@ -177,20 +239,37 @@ def _guarded(
     standardize: bool,
 ) -> Problem:
     """Gram form in the first precision that the conditioning allows, else the SVD form."""
-    bases = [gram.basis(gram.layout.members(rows)) for rows in training_sets(folds, nested)]
-    worst = max(
-        basis.worst_error(
-            grid.absolute(basis.mean_eigenvalue)[0] if alpha_floor is None else alpha_floor, 1.0
-        )
-        for basis in bases
-    )
-    if np.finfo(gram.dtype).eps * worst <= GUARD:
-        return Problem(gram, folds, "fewer features than training rows")
-    if np.finfo(np.float64).eps * worst <= GUARD:
-        if gram.dtype != np.float64:
-            gram.use(np.float64, x)
-        return Problem(gram, folds, f"products in float64: condition {worst:.1e}")
-    return Problem(SvdForm(x, gram.layout, standardize), folds, f"condition {worst:.1e}")
+    why = "fewer features than training rows"
+    if gram.name == "streamed":
+        why += ", read in chunks"
+    worst = _condition(gram, folds, grid, nested, alpha_floor, np.finfo(gram.dtype).eps)
+    if np.finfo(gram.dtype).eps * worst > GUARD and gram.dtype != np.float64:
+        gram.use(np.float64)
+        why = f"products in float64: condition {worst:.1e}"
+        worst = _condition(gram, folds, grid, nested, alpha_floor, np.finfo(np.float64).eps)
+    if np.finfo(gram.dtype).eps * worst > GUARD:
+        why = f"condition {worst:.1e}"
+        return _svd(x, gram.layout, folds, standardize, gram.backend, nested, why)
+    return Problem(gram, folds, why, nested=nested)
+
+
+def _condition(
+    gram: GramForm,
+    folds: list[Fold],
+    grid: Grid,
+    nested: bool,
+    alpha_floor: float | None,
+    eps: float,
+) -> float:
+    """Worst condition over the training sets, or the first one that `eps` cannot bear."""
+    worst = 0.0
+    for rows in training_sets(folds, nested):
+        basis = gram.basis(gram.layout.members(rows))
+        floor = grid.absolute(basis.mean_eigenvalue)[0] if alpha_floor is None else alpha_floor
+        worst = max(worst, basis.worst_error(floor, 1.0))
+        if eps * worst > GUARD:
+            break
+    return worst
 
 
 def plan_for(
@@ -200,22 +279,32 @@ def plan_for(
     n_alphas: int,
     nested: bool = True,
     memory_mb: float = MEMORY_MB,
-    most: int = 4096,
+    most: int | None = None,
+    target_bytes: int = 4,
 ) -> Plan:
-    """Plan the memory of a prepared problem (see `plan_memory`), and hold its form to it."""
-    layout = problem.form.layout
-    members = {layout.members(rows).tobytes() for rows in training_sets(problem.folds, nested)}
+    """Plan the memory of a prepared problem (see `plan_memory`), and hold its form to it.
+
+    `target_bytes` is the itemsize of the targets.
+    """
+    form, layout = problem.form, problem.form.layout
+    pairs = {
+        layout.members(split.train).tobytes(): (len(split.train), len(split.test))
+        for split in _splits(problem.folds, nested)
+    }
     plan = plan_memory(
         n=len(layout.order),
         p=problem.rank or n_features,
         targets=n_targets,
-        form=problem.form.name,
-        sets=len(members),
+        form=form.name,
         atoms=layout.n_atoms,
         alphas=n_alphas,
-        itemsize=problem.form.dtype.itemsize,
+        itemsize=form.dtype.itemsize,
         memory_mb=memory_mb,
         most=most,
+        pairs=list(pairs.values()),
+        workers=form.backend.workers(),
+        on_device=form.backend.device != "cpu",
+        copies=target_bytes * (1 if layout.is_in_order else 2),
     )
     problem.form.bases.keep = plan.keep
     return plan
@@ -244,19 +333,22 @@ def cross_validate(problem: Problem, y: np.ndarray, grid: Grid, select: str = "r
     -------
     Selection
     """
-    if select not in CRITERIA:
-        raise InputError(f"ridge.select: '{select}' is not one of {', '.join(CRITERIA)}")
-    form, shape = problem.form, (len(problem.folds), y.shape[1])
-    found = Selection(np.zeros(shape, dtype=int), np.zeros(shape), np.zeros(shape), np.zeros(shape))
-    crossed = form.cross(y)
-    for number, fold in enumerate(problem.folds):
-        index, validation = _select(problem, crossed, fold, grid, select)
-        basis = form.basis(form.layout.members(fold.train))
-        alpha = grid.absolute(basis.mean_eigenvalue)[index]
-        found.index[number], found.alpha[number] = index, alpha
-        found.validation[number] = validation
-        found.score[number] = _score(problem, crossed, fold, alpha)
-    return found
+    _check_criterion(select)
+
+    def work(part: Array) -> tuple[np.ndarray, ...]:
+        form, crossed = problem.form, problem.form.cross(part)
+        found = [np.empty((len(problem.folds), part.shape[1])) for _ in range(4)]
+        for number, fold in enumerate(problem.folds):
+            index, found[3][number] = _select(problem, crossed, fold, grid, select)
+            basis = form.basis(form.layout.members(fold.train))
+            alpha = grid.absolute(basis.mean_eigenvalue)[index]
+            found[0][number], found[1][number] = index, alpha
+            found[2][number] = _score(problem, crossed, fold, alpha)
+        return tuple(found)
+
+    _warm(problem, problem.folds, grid, scored=True)
+    index, alpha, score, validation = _tiled(problem, y, work)
+    return Selection(index.astype(int), alpha, score, validation)
 
 
 def score_fixed(problem: Problem, y: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -273,10 +365,19 @@ def score_fixed(problem: Problem, y: np.ndarray, alpha: np.ndarray) -> np.ndarra
     -------
     numpy.ndarray of float64, (folds, sets x targets)
     """
-    crossed = problem.form.cross(y)
-    return np.stack(
-        [_score(problem, crossed, fold, alpha[number]) for number, fold in enumerate(problem.folds)]
-    )
+    copies = y.shape[1] // alpha.shape[1]
+    wide = np.tile(alpha, (1, copies)) if copies > 1 else alpha
+
+    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
+        crossed = problem.form.cross(part)
+        scores = [
+            _score(problem, crossed, fold, wide[number, at])
+            for number, fold in enumerate(problem.folds)
+        ]
+        return (np.stack(scores),)
+
+    _warm(problem, problem.folds, None, scored=True)
+    return _tiled(problem, y, work, True)[0]
 
 
 def predict_fixed(
@@ -296,12 +397,19 @@ def predict_fixed(
         Added to the predictions: what centring took off.
     """
     form, layout = problem.form, problem.form.layout
-    crossed = form.cross(y)
-    for number, fold in enumerate(problem.folds):
-        basis, test = form.basis(layout.members(fold.train)), layout.members(fold.test)
-        b = shrunk(basis, form.project(basis, crossed), alpha[number])
-        added = training_mean(basis, crossed) + mean
-        out[layout.order[layout.positions(test)]] = form.predict(basis, test, b) + added
+
+    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
+        crossed = form.cross(part)
+        for number, fold in enumerate(problem.folds):
+            basis, test = form.basis(layout.members(fold.train)), layout.members(fold.test)
+            b = shrunk(form.backend, basis, form.project(basis, crossed), alpha[number, at])
+            added = training_mean(basis, crossed) + mean[at]
+            predicted = form.backend.to_numpy(form.predict(basis, test, b))
+            out[layout.order[layout.positions(test)], at] = predicted + added
+        return ()
+
+    _warm(problem, problem.folds, None, scored=False)
+    _tiled(problem, y, work, True)
 
 
 def fit_fixed(
@@ -311,17 +419,23 @@ def fit_fixed(
 
     Returns
     -------
-    weights : numpy.ndarray of float64, (p, targets)
-        For the features as given.
+    weights : numpy.ndarray, (p, targets)
+        For the features as given, in the precision of the products.
     intercept : numpy.ndarray of float64, (targets,)
         For the centred targets.
     """
     form = problem.form
-    crossed = form.cross(y)
     basis = form.basis(form.layout.members(rows))
-    b = shrunk(basis, form.project(basis, crossed), alpha)
-    weights, added = form.weights(basis, b)
-    return weights, added + training_mean(basis, crossed)
+    alpha = np.broadcast_to(np.asarray(alpha, dtype=float), (y.shape[1],))
+
+    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
+        crossed = form.cross(part)
+        b = shrunk(form.backend, basis, form.project(basis, crossed), alpha[at])
+        weights, added = form.weights(basis, b)
+        return form.backend.to_numpy(weights), added + training_mean(basis, crossed)
+
+    weights, intercept = _tiled(problem, y, work, True)
+    return weights, intercept
 
 
 def select_alpha(
@@ -335,10 +449,73 @@ def select_alpha(
         Absolute, for the training rows of `fold`.
     index : numpy.ndarray of int, (targets,)
     """
-    form = problem.form
-    index, _ = _select(problem, form.cross(y), fold, grid, select)
-    basis = form.basis(form.layout.members(fold.train))
+    _check_criterion(select)
+
+    def work(part: Array) -> tuple[np.ndarray, ...]:
+        return (_select(problem, problem.form.cross(part), fold, grid, select)[0],)
+
+    _warm(problem, [fold], grid, scored=False)
+    (index,) = _tiled(problem, y, work)
+    basis = problem.form.basis(problem.form.layout.members(fold.train))
     return grid.absolute(basis.mean_eigenvalue)[index], index
+
+
+def _check_criterion(select: str) -> None:
+    """Refuse an unknown criterion."""
+    if select not in CRITERIA:
+        raise InputError(f"ridge.select: '{select}' is not one of {', '.join(CRITERIA)}")
+
+
+def _keeps_all(problem: Problem) -> bool:
+    """Whether the plan lets every eigenbasis stay."""
+    keep = problem.form.bases.keep
+    if keep is None:
+        return True
+    sets = {rows.tobytes() for rows in training_sets(problem.folds, problem.nested)}
+    return keep >= len(sets)
+
+
+def _warm(problem: Problem, folds: Sequence[Fold], grid: Grid | None, scored: bool) -> None:
+    """Make what the tiles share before they run side by side; with `grid`, for inner folds."""
+    if not _keeps_all(problem):
+        return
+    form, layout = problem.form, problem.form.layout
+    for fold in folds:
+        basis = form.basis(layout.members(fold.train))
+        if scored:
+            form.held_out(basis, layout.members(fold.test))
+        if grid is None:
+            continue
+        for split in fold.inner:
+            basis = form.basis(layout.members(split.train))
+            held = form.held_out(basis, layout.members(split.test))
+            alpha = grid.absolute(basis.mean_eigenvalue)
+            penalties_of(form.backend, basis, held, alpha, form.dtype)
+
+
+def _tiled(
+    problem: Problem, y: np.ndarray, work: Callable[..., tuple[np.ndarray, ...]], at: bool = False
+) -> list[np.ndarray]:
+    """Do the work for tiles of targets and put the results side by side.
+
+    Tiles keep temporary arrays in the processor's cache, and run in as many threads as BLAS
+    would use. Where eigenbases do not all stay, one tile holds all targets, as each tile would
+    make them anew; on a GPU too, where small products do not pay.
+    """
+    backend, n_targets = problem.form.backend, y.shape[1]
+
+    def one(tile: slice) -> tuple[np.ndarray, ...]:
+        return work(y[:, tile], tile) if at else work(y[:, tile])
+
+    if backend.device == "cpu" and _keeps_all(problem):
+        width = tile_width(problem.form.size)
+        tiles = [slice(i, min(i + width, n_targets)) for i in range(0, n_targets, width)]
+        found = backend.each(one, tiles)
+    else:
+        found = backend.whole(one, slice(0, n_targets))
+    if len(found) == 1:
+        return list(found[0])
+    return [np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)]
 
 
 def _select(
@@ -347,45 +524,84 @@ def _select(
     """Index of the best penalty per target, and the mean inner r at it."""
     form, layout = problem.form, problem.form.layout
     shape = (len(grid.values), crossed.y.shape[1])
-    metric, r = _Mean(shape), _Mean(shape)
+    metric = _Mean(shape)
+    r = metric if select == "r" else _Mean(shape)
     for split in fold.inner:
         basis = form.basis(layout.members(split.train))
         held = form.held_out(basis, layout.members(split.test))
-        targets = form.targets_of(basis, held, crossed)
-        w, start = form.project(basis, crossed), training_mean(basis, crossed)
-        for number, alpha in enumerate(grid.absolute(basis.mean_eigenvalue)):
-            found = _measure(basis, held, targets, w, start, alpha, select)
-            metric.add(number, found[select])
-            r.add(number, found["r"])
+        alpha = grid.absolute(basis.mean_eigenvalue)
+        penalties = penalties_of(form.backend, basis, held, alpha, form.dtype)
+        w, cross = form.project(basis, crossed), form.test_cross(basis, held, crossed)
+        found = sweep(form.backend, held, penalties, w, cross, select != "r")
+        measured = _measure(basis, held, crossed, alpha[:, None], found, select, form.dtype)
+        r.add(measured["r"])
+        if select != "r":
+            metric.add(measured[select])
     index = choose(metric.mean())
+    if form.backend.fast_math:
+        return _recheck(problem, crossed, fold, grid, select, index)
     return index, np.take_along_axis(r.mean(), index[None], axis=0)[0]
+
+
+def _recheck(
+    problem: Problem,
+    crossed: Crossed,
+    fold: Fold,
+    grid: Grid,
+    select: str,
+    index: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the penalties that a fast sweep chose with their neighbours, in full precision.
+
+    Gives what `_select` gives, and notes the share of targets whose choice changed.
+    """
+    form, layout = problem.form, problem.form.layout
+    near = np.clip(index + np.array([[-1], [0], [1]]), 0, len(grid.values) - 1)
+    metric = _Mean(near.shape)
+    r = metric if select == "r" else _Mean(near.shape)
+    for split in fold.inner:
+        basis = form.basis(layout.members(split.train))
+        held = form.held_out(basis, layout.members(split.test))
+        w = form.project(basis, crossed)
+        other = _scored_against(form, basis, held, crossed)
+        alpha = grid.absolute(basis.mean_eigenvalue)[near]
+        found = []
+        for row in alpha:
+            b = shrunk(form.backend, basis, w, row)
+            shift = form.backend.asarray(held.offset, form.dtype) @ b
+            found.append((*moments(form.backend, held, other, b), form.backend.to_numpy(shift)))
+        stacked = Moments(*(np.stack(parts) for parts in zip(*found, strict=True)))
+        measured = _measure(basis, held, crossed, alpha, stacked, select, form.dtype)
+        r.add(measured["r"])
+        if select != "r":
+            metric.add(measured[select])
+    best = choose(metric.mean())
+    chosen = np.take_along_axis(near, best[None], axis=0)[0]
+    problem.disagreement.append(float(np.mean(chosen != index)))
+    return chosen, np.take_along_axis(r.mean(), best[None], axis=0)[0]
 
 
 def _measure(
     basis: Basis,
     held: HeldOut,
-    targets: TestTargets,
-    w: np.ndarray,
-    start: np.ndarray,
-    alpha: float,
+    crossed: Crossed,
+    alpha: np.ndarray,
+    found: Moments,
     select: str,
+    dtype: np.dtype[Any],
 ) -> dict[str, np.ndarray]:
     """Pearson r and, if selected by it, R2 or the negative mean squared error."""
-    b = shrunk(basis, w, alpha)
-    covariance, variance = moments(held, targets, b)
-    found = {"r": correlation(basis, alpha, covariance, variance, targets.variance)}
-    if select != "r":
+    mean, variance = target_moments(held, crossed, float(np.finfo(dtype).eps))
+    measured = {"r": correlation(basis, alpha, found.covariance, found.variance, variance)}
+    if found.shift is not None:
         # error of the mean, and of the deviations from it
-        shift = targets.mean - start - held.offset @ b.astype(np.float64)
-        error = shift**2 + targets.variance - 2 * covariance + variance
-        found["mse"] = -error
-        found["r2"] = 1 - np.divide(
-            error,
-            targets.variance,
-            out=np.full_like(error, np.nan),
-            where=targets.variance > 0,
+        shift = mean - training_mean(basis, crossed) - found.shift
+        error = shift**2 + variance - 2 * found.covariance + found.variance
+        measured["mse"] = -error
+        measured["r2"] = 1 - np.divide(
+            error, variance, out=np.full_like(error, np.nan), where=variance > 0
         )
-    return found
+    return measured
 
 
 def _score(problem: Problem, crossed: Crossed, fold: Fold, alpha: np.ndarray) -> np.ndarray:
@@ -393,10 +609,18 @@ def _score(problem: Problem, crossed: Crossed, fold: Fold, alpha: np.ndarray) ->
     form, layout = problem.form, problem.form.layout
     basis = form.basis(layout.members(fold.train))
     held = form.held_out(basis, layout.members(fold.test))
-    b = shrunk(basis, form.project(basis, crossed), alpha)
-    targets = form.targets_of(basis, held, crossed)
-    covariance, variance = moments(held, targets, b)
-    return correlation(basis, alpha, covariance, variance, targets.variance)
+    b = shrunk(form.backend, basis, form.project(basis, crossed), alpha)
+    other = _scored_against(form, basis, held, crossed)
+    covariance, variance = moments(form.backend, held, other, b)
+    _, spread = target_moments(held, crossed, float(np.finfo(form.dtype).eps))
+    return correlation(basis, alpha, covariance, variance, spread)
+
+
+def _scored_against(form: Form, basis: Basis, held: HeldOut, crossed: Crossed) -> Array:
+    """Give what `moments` needs of the test targets: their rows or H, whichever is smaller."""
+    if held.rows is not None and held.n <= len(basis.eigenvalues):
+        return crossed.y[form.layout.positions(held.members)]
+    return form.test_cross(basis, held, crossed)
 
 
 class _Mean:
@@ -405,11 +629,11 @@ class _Mean:
     def __init__(self, shape: tuple[int, int]) -> None:
         self.total, self.count = np.zeros(shape), np.zeros(shape, dtype=int)
 
-    def add(self, row: int, values: np.ndarray) -> None:
-        """Add one fold's values at one penalty."""
+    def add(self, values: np.ndarray) -> None:
+        """Add one fold's values."""
         finite = np.isfinite(values)
-        self.total[row, finite] += values[finite]
-        self.count[row, finite] += 1
+        self.total += np.where(finite, values, 0.0)
+        self.count += finite
 
     def mean(self) -> np.ndarray:
         """Mean; NaN where no fold had a value."""

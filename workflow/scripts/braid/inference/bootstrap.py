@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -29,6 +30,7 @@ from braid.inference.swap import swap_blocks
 METHODS = ("percentile", "bca")
 _MB = 2.0**20
 _BATCH = 16  # replicates whose Gram matrices are summed in one product
+_COARSE = 3  # rows per piece from which on sums over pieces are cheaper than over rows
 _FLAT = 1e-6  # standard deviation, of the typical one, below which a feature does not vary
 
 
@@ -184,9 +186,9 @@ def bootstrap_scores(
     splits = [(layout.members(fold.train), layout.members(fold.test)) for fold in folds]
     q, atoms = x.shape[1] + 1, layout.n_atoms
     batch = int(np.clip(0.2 * memory_mb * _MB // (8 * atoms * q * q), 1, _BATCH))
-    each = 8.0 * (q * (len(pieces.block) + batch * atoms) + 2 * len(pieces.rows))
+    sums = _Sums(x[pieces.rows], pieces, atoms, 0.4 * memory_mb)
+    each = 8.0 * (q * batch * atoms + 4 * len(pieces.rows) + q * len(pieces.block) * sums.coarse)
     width = int(np.clip(0.4 * memory_mb * _MB // each, 1, y.shape[1]))
-    grams = _Grams(x[pieces.rows], pieces, 0.4 * memory_mb)
     jobs = [
         (slice(start, min(start + width, y.shape[1])), slice(first, first + batch))
         for start in range(0, y.shape[1], width)
@@ -197,12 +199,12 @@ def bootstrap_scores(
         if some.start == 0:
             block = y[pieces.rows, part].astype(np.float64)
             block -= block.mean(axis=0)
-            crossed = grams.crossed(block)
+            crossed = sums.targets(block)
             squares = np.add.reduceat(block**2, pieces.starts, axis=0)
         drawn = weights[some]
         out[some, part] = _replicates(
-            grams.summed(drawn, atoms),
-            pieces.summed(crossed, drawn, atoms),
+            sums.grams(drawn),
+            sums.crossed(crossed, drawn),
             pieces.summed(squares, drawn, atoms),
             splits,
             alpha[:, part],
@@ -392,45 +394,64 @@ def _pieces(layout: Layout, blocks: Blocks) -> _Pieces:
     return _Pieces(layout.order[order], starts, block[starts], atom[starts])
 
 
-class _Grams:
-    """Gram matrices of the pieces, or, where these do not fit, the rows to make them from.
+class _Sums:
+    """Weighted Gram matrices and cross-products of each atom.
 
-    Rows come in the order of the pieces; a column of ones beside the features carries the sums.
+    From those of the pieces, stored, where pieces hold several rows and fit into memory; else
+    from the weighted rows. A column of ones beside the features carries the sums.
+
+    Parameters
+    ----------
+    x : array, (rows, p)
+        In the order of the pieces.
+    pieces : _Pieces
+    atoms : int
+    memory_mb : float
+        For the stored Gram matrices.
     """
 
-    def __init__(self, x: np.ndarray, pieces: _Pieces, memory_mb: float) -> None:
+    def __init__(self, x: np.ndarray, pieces: _Pieces, atoms: int, memory_mb: float) -> None:
         self.pieces = pieces
         self.x = np.ones((len(x), x.shape[1] + 1))
         self.x[:, :-1] = x
-        self.bounds = list(np.r_[pieces.starts, len(x)])
+        self.bounds = np.r_[pieces.starts, len(x)]
+        first = np.searchsorted(pieces.atom, np.arange(atoms + 1))
+        self.atoms = [slice(*self.bounds[[a, b]]) for a, b in pairwise(first)]
+        self.coarse = len(x) >= _COARSE * len(pieces.block)
         self.stored: np.ndarray | None = None
-        q = self.x.shape[1]
-        if 8.0 * len(pieces.block) * q * q <= memory_mb * _MB:
-            self.stored = np.stack([rows.T @ rows for rows in self._split(self.x)])
+        if self.coarse and 8.0 * len(pieces.block) * self.x.shape[1] ** 2 <= memory_mb * _MB:
+            self.stored = self._of_pieces(self.x)
 
-    def _split(self, values: np.ndarray) -> list[np.ndarray]:
-        """Rows of each piece."""
-        return [values[a:b] for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
+    def _of_pieces(self, values: np.ndarray) -> np.ndarray:
+        """Products of the features with some columns, (pieces, q, columns)."""
+        return np.stack([self.x[a:b].T @ values[a:b] for a, b in pairwise(self.bounds)])
 
-    def crossed(self, y: np.ndarray) -> np.ndarray:
-        """Cross-products of each piece with targets, (pieces, q, targets)."""
-        return np.stack([a.T @ b for a, b in zip(self._split(self.x), self._split(y), strict=True)])
-
-    def summed(self, weights: np.ndarray, atoms: int) -> np.ndarray:
-        """Gram matrix of each atom in each replicate, (replicates, atoms, q, q)."""
-        if self.stored is not None:
-            return self.pieces.summed(self.stored, weights, atoms)
-        q = self.x.shape[1]
-        out = np.zeros((len(weights), atoms, q, q))
+    def _of_rows(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weighted products of the features with some columns, (replicates, atoms, q, columns)."""
+        out = np.zeros((len(weights), len(self.atoms), self.x.shape[1], values.shape[1]))
         sizes = np.diff(self.bounds)
-        atom_of = np.repeat(self.pieces.atom, sizes)
         for draw, chosen in enumerate(weights):
-            row_weight = np.repeat(chosen[self.pieces.block], sizes)
-            for atom in range(atoms):
-                rows = np.flatnonzero((atom_of == atom) & (row_weight > 0))
-                part = self.x[rows]
-                out[draw, atom] = part.T @ (part * row_weight[rows, None])
+            of_row = np.repeat(chosen[self.pieces.block], sizes)
+            for atom, part in enumerate(self.atoms):
+                drawn = part.start + np.flatnonzero(of_row[part])
+                out[draw, atom] = (self.x[drawn] * of_row[drawn, None]).T @ values[drawn]
         return out
+
+    def grams(self, weights: np.ndarray) -> np.ndarray:
+        """Gram matrices, (replicates, atoms, q, q)."""
+        if self.stored is None:
+            return self._of_rows(self.x, weights)
+        return self.pieces.summed(self.stored, weights, len(self.atoms))
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """Make targets, in the order of the pieces, ready for `crossed`."""
+        return self._of_pieces(y) if self.coarse else y
+
+    def crossed(self, ready: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Cross-products with targets, (replicates, atoms, q, targets)."""
+        if not self.coarse:
+            return self._of_rows(ready, weights)
+        return self.pieces.summed(ready, weights, len(self.atoms))
 
 
 def _features(x: np.ndarray, layout: Layout, standardize: bool) -> tuple[np.ndarray, bool]:

@@ -37,6 +37,7 @@ from braid.inference.permutation import Agreement, draw_scores
 
 BESIDE = 200  # draws at most of nulls that only show their width beside the primary one
 MAXIMA = ("studentised", "raw")
+LAYERS = ("chosen", "any")
 SITES_COLUMNS = {
     "analysis": "Analysis of the config",
     "subject": "Subject label",
@@ -51,8 +52,9 @@ SITES_COLUMNS = {
     "best_bin": "Start of the window with the highest score relative to the event, s",
     "score": "Held-out Pearson r, mean over outer folds; the highest over the bins of an electrode",
     "score_validation": "Mean Pearson r of the inner folds for the target that gives the score",
-    "statistic": "Highest studentised score over the site's targets: minus the mean, over the "
-    "standard deviation, of the n_draws + 1 values with the observed one",
+    "statistic": "Highest studentised score over the site's targets (and over layers, if the "
+    "analysis asks for any layer): minus the mean, over the standard deviation, of the "
+    "n_draws + 1 values with the observed one",
     "null_mean": "Mean of the null draws for the target that gives the score, Pearson r",
     "null_sd": "Standard deviation of the null draws for that target, Pearson r",
     "p": "One-sided permutation p of the statistic, (k + 1) / (n_draws + 1)",
@@ -78,7 +80,10 @@ def test_sites(
 
     The null moves responses within runs and trains every outer fold again. A site's statistic
     is the maximum over its targets of the studentised score, so that an electrode with many
-    bins is not favoured. The layer stays the one that was chosen on the observed responses.
+    bins is not favoured. The layer is the one that was chosen on the observed responses, which
+    favours them: little where many sites, some of them driven, choose one layer together, much
+    where a few silent sites choose for themselves. With `layer: any` the statistic is the
+    maximum over layers as well, so that nothing is chosen.
 
     Parameters
     ----------
@@ -90,9 +95,9 @@ def test_sites(
         `folds`, `ridge` as for `fit_encoding`; `test` with `nulls` (the first gives p; of
         the others, whose width alone is reported, at most `BESIDE` draws are made), `n`,
         `min_shift` (s), `block` (s), `alpha` ("fixed", "reselect" or "hybrid", see
-        `draw_scores`), `max_t` ("studentised" or "raw"), `fdr` and `fdr_method` ("bh" or
-        "by"). The null `image` needs a coordinate `unit(sample)`. Optional
-        `labels` with `analysis`, `subject`, `model`.
+        `draw_scores`), `layer` ("chosen" or "any"), `max_t` ("studentised" or "raw"), `fdr`
+        and `fdr_method` ("bh" or "by"). The null `image` needs a coordinate `unit(sample)`.
+        Optional `labels` with `analysis`, `subject`, `model`.
     seed : int
         The same seed gives models of the same samples the same draws.
     device : {"cpu", "auto", "cuda"}
@@ -128,10 +133,32 @@ def test_sites(
     draws = draws_of(design, response, folds, kinds, test, seed)
     null, agreement = _all_null_scores(design, response, fit, layer, folds, draws, ridge, test)
     parts = {kind: studentised(observed, null[kind]) for kind in kinds}
+    raw = observed, null[kinds[0]]
+    for other in _further_layers(fit, layer, test):
+        found, _ = _all_null_scores(design, response, fit, other, folds, draws[:1], ridge, test)
+        score = fit["score"].sel(layer=other).values.astype(np.float64)
+        parts[kinds[0]] = _higher(parts[kinds[0]], studentised(score, found[kinds[0]]))
+        raw = _higher(raw, (score, found[kinds[0]]))
     nulls = _nulls_dataset(response, sites, draws, null, parts, folds)
-    table = _sites_table(response, fit, layer, sites, observed, null, parts, params)
+    table = _sites_table(response, fit, layer, sites, observed, null, parts, raw, params)
     nulls.attrs.update(_attributes(draws, agreement, table, test))
     return nulls, table
+
+
+def _further_layers(fit: xr.Dataset, chosen: str, test: Mapping[str, Any]) -> list[str]:
+    """Layers that enter the statistic besides the chosen one."""
+    which = test.get("layer", "chosen")
+    if which not in LAYERS:
+        raise InputError(f"test.layer: '{which}' is not one of {', '.join(LAYERS)}")
+    names = [str(name) for name in fit["layer"].values]
+    return [name for name in names if name != chosen] if which == "any" else []
+
+
+def _higher(
+    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Higher of two statistics, observed and of every draw; NaN only where both are."""
+    return np.fmax(one[0], other[0]), np.fmax(one[1], other[1])
 
 
 def draws_of(
@@ -302,6 +329,7 @@ def _sites_table(
     observed: np.ndarray,
     null: Mapping[str, np.ndarray],
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    raw: tuple[np.ndarray, np.ndarray],
     params: Mapping[str, Any],
 ) -> pd.DataFrame:
     """One row per site, from the first null."""
@@ -338,7 +366,7 @@ def _sites_table(
             "null_sd": np.where(scored, at_best.std(axis=0), np.nan),
             "p": p,
             "q": q,
-            "p_fwe": _family_wise(statistic, drawn, observed, null[kind], sites, test),
+            "p_fwe": _family_wise(statistic, drawn, raw, sites, test),
             "significant": np.isfinite(q) & (np.nan_to_num(q, nan=1.0) <= level),
             "n_draws": len(drawn),
             "null": kind,
@@ -350,8 +378,7 @@ def _sites_table(
 def _family_wise(
     statistic: np.ndarray,
     drawn: np.ndarray,
-    observed: np.ndarray,
-    null: np.ndarray,
+    raw: tuple[np.ndarray, np.ndarray],
     sites: Sites,
     test: Mapping[str, Any],
 ) -> np.ndarray:
@@ -360,7 +387,7 @@ def _family_wise(
     if which not in MAXIMA:
         raise InputError(f"test.max_t: '{which}' is not one of {', '.join(MAXIMA)}")
     if which == "raw":
-        return max_t(site_maxima(observed, sites), site_maxima(null, sites))
+        return max_t(site_maxima(raw[0], sites), site_maxima(raw[1], sites))
     return max_t(statistic, drawn)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from braid.common import InputError, read_json, read_table
 
 FLAT = 1e-3  # uV; below the resolution of any amplifier
 _MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0}
+_log = logging.getLogger("braid")
 
 
 def stated_exclusions(
@@ -132,12 +134,14 @@ def _coordinate_system(electrodes: Path) -> tuple[str, float]:
     """Name of the coordinate system and the factor to mm (NaN where they are no lengths)."""
     path = electrodes.with_name(electrodes.name.replace("_electrodes.tsv", "_coordsystem.json"))
     if not path.exists():
+        _log.warning("%s: there is no %s; coordinates are taken as mm", electrodes, path.name)
         return "n/a", 1.0
     content = read_json(path)
     unit = str(content.get("iEEGCoordinateUnits", "mm"))
-    scale = np.nan if unit == "pixels" else _MILLIMETRES.get(unit)
+    # the standard has n/a for positions in a picture
+    scale = np.nan if unit in ("pixels", "n/a") else _MILLIMETRES.get(unit)
     if scale is None:
         raise InputError(
-            f"{path}: iEEGCoordinateUnits '{unit}' is not m, cm, mm or pixels; correct it"
+            f"{path}: iEEGCoordinateUnits '{unit}' is not m, cm, mm, pixels or n/a; correct it"
         )
     return str(content.get("iEEGCoordinateSystem", "n/a")), float(scale)

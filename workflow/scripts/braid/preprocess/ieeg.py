@@ -185,7 +185,17 @@ def _process_run(
             values = np.empty((block.shape[1], len(targets)), dtype=np.float32)
         values[:, start : start + len(chosen)] = block.T
     assert values is not None  # there is at least one channel
-    measures = [
+    unit = "ln(uV)" if params["log"] else "uV"
+    spread_of_run = float(np.median(np.concatenate(spread)))
+    measures = [*_line_measures(ratios, lines), ("median standard deviation", spread_of_run, unit)]
+    return values, measures
+
+
+def _line_measures(
+    ratios: Mapping[str, Sequence[np.ndarray]], lines: Sequence[float]
+) -> list[tuple[str, float, str]]:
+    """Median line noise over channels, before and after, from the blocks' `line_ratios`."""
+    return [
         (
             f"line noise at {line:g} Hz {when}",
             float(np.median(np.concatenate(found)[:, i])),
@@ -194,9 +204,6 @@ def _process_run(
         for when, found in ratios.items()
         for i, line in enumerate(lines)
     ]
-    unit = "ln(uV)" if params["log"] else "uV"
-    measures.append(("median standard deviation", float(np.median(np.concatenate(spread))), unit))
-    return values, measures
 
 
 def line_ratios(block: np.ndarray, rate: float, lines: Sequence[float]) -> np.ndarray:

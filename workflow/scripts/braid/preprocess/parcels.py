@@ -59,18 +59,9 @@ def preprocess_parcels(index: pd.DataFrame, root: str | Path, params: Mapping[st
     runs: dict[str, np.ndarray] = {}
     quality: list[tuple[str, str, float, str]] = []
     for _, row in progress(list(index.iterrows()), "preprocessing parcels"):
-        series = _read(root / row["path"])
-        label = str(row["run"])
-        before = len(unusable)
-        note_unusable(series, label, unusable)
-        filled = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
-        tr = float(row["repetition_time"])
-        path = str(root / row["path"])
-        cleaned = clean_run(filled, tr, params["detrend"], params["high_pass"], name=path)
-        for i in np.flatnonzero(left_without_variance(filled, cleaned)):
-            unusable.setdefault(int(i), ("nuisance only", f"nothing but a trend in {label}"))
-        runs[label] = (zscore(cleaned) if params["standardize"] else cleaned).astype(np.float32)
-        quality.append((label, "volumes", float(len(series)), "volumes"))
+        label, before = str(row["run"]), len(unusable)
+        runs[label] = _process_run(root, row, params, unusable)
+        quality.append((label, "volumes", float(len(runs[label])), "volumes"))
         quality.append((label, "parcels left out", float(len(unusable) - before), "parcels"))
     kept = np.array([i for i in range(counts[0]) if i not in unusable], dtype=int)
     if not kept.size:
@@ -91,6 +82,24 @@ def preprocess_parcels(index: pd.DataFrame, root: str | Path, params: Mapping[st
     )
     excluded = [(str(names[i]), *why) for i, why in sorted(unusable.items())]
     return Cleaned(signal, excluded_table(excluded), quality_table(quality))
+
+
+def _process_run(
+    root: Path,
+    row: pd.Series,
+    params: Mapping[str, Any],
+    unusable: dict[int, tuple[str, str]],
+) -> np.ndarray:
+    """Clean one run: (volumes, parcels), float32; adds to `unusable` what cannot be used."""
+    path, label = root / row["path"], str(row["run"])
+    series = _read(path)
+    note_unusable(series, label, unusable)
+    filled = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
+    tr = float(row["repetition_time"])
+    cleaned = clean_run(filled, tr, params["detrend"], params["high_pass"], name=str(path))
+    for i in np.flatnonzero(left_without_variance(filled, cleaned)):
+        unusable.setdefault(int(i), ("nuisance only", f"nothing but a trend in {label}"))
+    return (zscore(cleaned) if params["standardize"] else cleaned).astype(np.float32)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -167,9 +167,7 @@ def _marker_best(
     counts = placed["model"].value_counts()
     compared = _compared(results, analysis)
     _legend(canvas, [(m, palette.colour(m), int(counts.get(m, 0))) for m in models], compared)
-    caption = (
-        _best_caption(results, analysis, len(placed), noun, compared, "A ring") + _OUTLINE
-    )
+    caption = _best_caption(results, analysis, len(placed), noun, compared, "A ring") + _OUTLINE
     alt = f"Glass brain with {plural(len(placed), noun)} coloured by best model: " + listed(
         [f"{m} {int(counts.get(m, 0))}" for m in models]
     )

@@ -74,11 +74,6 @@ def _nearest(key: str, keys: tuple[str, ...]) -> str:
 
 def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
     film, narrator = spec["film"], spec["narrator"]
-    low, high = film["scene"]
-    if not 0 < low < high:
-        raise InputError(
-            f"{source}: film.scene is {[low, high]}; give two durations in s, shortest first"
-        )
     positive = {
         "film.frame_rate": film["frame_rate"],
         "narrator.words_per_second": narrator["words_per_second"],
@@ -102,6 +97,20 @@ def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
             f"{source}: narrator.agreement is {narrator['agreement']}; give a multiple of "
             f"{1 / ROUND:g}, since it is kept exactly over every {ROUND} claims"
         )
+    if spec["picture"]["size"] < 16 or spec["picture"]["size"] % 2:
+        raise InputError(
+            f"{source}: picture.size is {spec['picture']['size']}; give an even number of at least "
+            "16 pixels (the video codec needs even sides)"
+        )
+    _check_durations(spec, source)
+
+
+def _check_durations(spec: Mapping[str, Any], source: str) -> None:
+    low, high = spec["film"]["scene"]
+    if not 0 < low < high:
+        raise InputError(
+            f"{source}: film.scene is {[low, high]}; give two durations in s, shortest first"
+        )
     if high < usual_sentence(spec):
         raise InputError(
             f"{source}: film.scene ends at {high} s, too short for a sentence; give at least "
@@ -114,11 +123,6 @@ def _check_numbers(spec: Mapping[str, Any], source: str) -> None:
                     f"{source}: {section}.{name}.{item} lasts {duration} s; give at least four "
                     f"times the longest scene ({4 * high:g} s)"
                 )
-    if spec["picture"]["size"] < 16 or spec["picture"]["size"] % 2:
-        raise InputError(
-            f"{source}: picture.size is {spec['picture']['size']}; give an even number of at least "
-            "16 pixels (the video codec needs even sides)"
-        )
 
 
 def _check_words(attributes: Mapping[str, Any], source: str) -> None:

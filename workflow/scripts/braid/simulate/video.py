@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from braid.common import atomic_path
-from braid.common.io import PathLike
+from braid.common.files import PathLike
 
 
 def write_frames(path: PathLike, frames: Iterable[np.ndarray], frame_rate: float) -> None:

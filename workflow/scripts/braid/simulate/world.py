@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from braid.common import InputError, rng, write_table
-from braid.common.io import PathLike
+from braid.common.files import PathLike
 from braid.simulate.language import Grammar, Word, draw_durations, draw_said, text_of
 from braid.simulate.latents import film_latents, story_latents
 from braid.simulate.scenes import Scene, draw_look, make_scene, render

@@ -1,9 +1,26 @@
 """Stimuli on the recording's clock: films, words, labels; units, events and responses."""
 
-from braid.stimuli.events import EVENT_COLUMNS, events_of
-from braid.stimuli.films import Film, iter_frames, open_film
-from braid.stimuli.responses import DROPPED_COLUMNS, responses_of
-from braid.stimuli.units import UNIT_COLUMNS, units_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.common import lazy_names
+
+if TYPE_CHECKING:
+    from braid.stimuli.events import EVENT_COLUMNS, events_of
+    from braid.stimuli.films import Film, iter_frames, open_film
+    from braid.stimuli.responses import DROPPED_COLUMNS, responses_of
+    from braid.stimuli.units import UNIT_COLUMNS, units_of
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "events": ("EVENT_COLUMNS", "events_of"),
+            "films": ("Film", "iter_frames", "open_film"),
+            "responses": ("DROPPED_COLUMNS", "responses_of"),
+            "units": ("UNIT_COLUMNS", "units_of"),
+        },
+    )
 
 __all__ = [
     "DROPPED_COLUMNS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -174,33 +174,11 @@ def _bin_targets(signal: xr.DataArray, bins: np.ndarray) -> dict[str, tuple[str,
 def _volumes(
     signal: xr.DataArray, events: pd.DataFrame, params: Mapping[str, Any], labels: list[str]
 ) -> tuple[xr.DataArray, pd.DataFrame]:
-    """Volumes of the runs that have events."""
-    head, tail = params["trim"]
+    """Volumes of the runs that have events, and the events outside of them."""
     step = 1.0 / float(signal.attrs["sampling_frequency"])
-    run_of = signal["run"].to_numpy()
-    start_of = signal["time"].to_numpy()
-    present = set(events["run"])
-    chosen: list[np.ndarray] = []
-    lost: list[pd.DataFrame] = []
-    for number, label in enumerate(labels):
-        rows = np.flatnonzero(run_of == number)
-        if label not in present:
-            continue
-        if head + tail >= len(rows):
-            raise InputError(
-                f"design.trim: [{head}, {tail}] leaves nothing of the {len(rows)} volumes of run "
-                f"{label}; lower it"
-            )
-        rows = rows[head : len(rows) - tail]
-        chosen.append(rows)
-        own = events[events["run"] == label]
-        end = own["onset"] + own["duration"].fillna(0.0)
-        # an event at a volume's start belongs to that volume
-        outside = (end <= start_of[rows[0]] - 1e-9) | (own["onset"] >= start_of[rows[-1]] + step)
-        lost.append(own.loc[outside, ["event", "run", "onset"]])
-    if not chosen:
-        raise InputError("design: no run of the clean signal has an event; check `tasks`")
-    rows = np.concatenate(chosen)
+    run_of, start_of = signal["run"].to_numpy(), signal["time"].to_numpy()
+    kept = _kept_volumes(run_of, set(events["run"]), params["trim"], labels)
+    rows = np.concatenate(list(kept.values()))
     values = signal.values[rows].astype(np.float32)
     if params["standardize"]:
         for number in np.unique(run_of[rows]):
@@ -223,9 +201,39 @@ def _volumes(
         name="response",
         attrs={**signal.attrs, "design": params["kind"]},
     )
-    dropped = pd.concat(lost, ignore_index=True)
-    dropped["reason"] = "outside the volumes kept"
-    return response, dropped
+    clock = {label: (start_of[own[0]], start_of[own[-1]] + step) for label, own in kept.items()}
+    return response, _outside(events, clock)
+
+
+def _kept_volumes(
+    run_of: np.ndarray, present: set[str], trim: Sequence[int], labels: list[str]
+) -> dict[str, np.ndarray]:
+    """Rows of the signal that are left of each run with events after trimming."""
+    head, tail = trim
+    kept = {}
+    for number, label in enumerate(labels):
+        rows = np.flatnonzero(run_of == number)
+        if label not in present:
+            continue
+        if head + tail >= len(rows):
+            raise InputError(
+                f"design.trim: [{head}, {tail}] leaves nothing of the {len(rows)} volumes of run "
+                f"{label}; lower it"
+            )
+        kept[label] = rows[head : len(rows) - tail]
+    if not kept:
+        raise InputError("design: no run of the clean signal has an event; check `tasks`")
+    return kept
+
+
+def _outside(events: pd.DataFrame, clock: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Events that end before their run's volumes begin, or begin after their end."""
+    first, last = np.array([clock[run] for run in events["run"]]).T
+    end = events["onset"] + events["duration"].fillna(0.0)
+    # an event at a volume's start belongs to that volume
+    outside = (end <= first - 1e-9) | (events["onset"] >= last)
+    dropped = events.loc[outside, ["event", "run", "onset"]].reset_index(drop=True)
+    return dropped.assign(reason="outside the volumes kept")
 
 
 def _zscore(values: np.ndarray) -> np.ndarray:
