@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 STUDY ?= haxby
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo study test lint format toys lock clean
+.PHONY: help env demo study test bench calibrate lint format toys lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ study: $(READY) ## Run a study: make study STUDY=haxby
 
 test: $(READY) ## Run the whole test suite
 	@$(BIN)/python -m pytest
+
+bench: $(READY) ## Time and memory of the ridge solver beside himalaya's (20 minutes)
+	@$(BIN)/python tests/bench/ridge.py
+
+calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)
+	@$(BIN)/python tests/calibrate/calibrate.py
 
 lint: $(READY) ## Check style, types and the workflow
 	@$(BIN)/ruff check .

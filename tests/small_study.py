@@ -115,7 +115,9 @@ class SmallStudy:
 
     def leftovers(self) -> list[str]:
         """Files that a job wrote aside and did not move into place."""
-        return [str(path) for path in self.results.rglob(".*") if path.is_file()]
+        hidden = [path for path in self.results.rglob(".*") if path.is_file()]
+        # Snakemake's own mark in a folder that is an output
+        return [str(path) for path in hidden if path.name != ".snakemake_timestamp"]
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -308,27 +308,29 @@ def draw_figure(table: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
 
     errors = table[(table["quantity"] != "coverage") & (table["level"] == 0.05)]
     covered = table[table["quantity"] == "coverage"]
-    figure, axes = plt.subplots(1, 3, figsize=(19, max(4.0, 0.18 * len(errors) + 1.2)))
-    _draw_rates(axes[0], errors, 0.05, "Errors at a level of .05")
-    _draw_rates(axes[1], covered, 0.95, "Coverage of 95 % intervals")
-    axes[0].set_xscale("log")
-    axes[0].set_xlim(0.008, 1.0)
-    ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes[0].minorticks_off()
+    height = max(7.0, 0.17 * len(errors) + 1.2)
+    figure, axes = plt.subplot_mosaic(
+        [["errors", "coverage"], ["errors", "power"]], figsize=(15, height), layout="constrained"
+    )
+    _draw_rates(axes["errors"], errors, 0.05, "Errors at a level of .05")
+    _draw_rates(axes["coverage"], covered, 0.95, "Coverage of 95 % intervals")
+    ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    axes["errors"].set_xscale("log")
+    axes["errors"].set_xlim(0.008, 0.6)
+    axes["errors"].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes["errors"].minorticks_off()
+    axis = axes["power"]
     for name, part in power.groupby("test", sort=False):
-        axes[2].fill_between(part["signal"], part["low"], part["high"], alpha=0.15)
-        axes[2].plot(part["signal"], part["power"], "o-", ms=4, label=name)
-    axes[2].axhline(0.05, color="black", lw=0.8, ls="--")
-    axes[2].set_xscale("symlog", linthresh=0.01)
-    axes[2].set_xticks(SIGNALS, [f"{signal:g}" for signal in SIGNALS])
-    axes[2].minorticks_off()
-    axes[2].set_xlabel("share of the responses' variance that the features explain")
-    axes[2].set_ylabel("share of targets with p ≤ .05")
-    axes[2].set_title("Power: 2 runs of 300 samples, phi .6", fontsize=10)
+        at = [SIGNALS.index(signal) for signal in part["signal"]]
+        axis.fill_between(at, part["low"], part["high"], alpha=0.15)
+        axis.plot(at, part["power"], "o-", ms=4, label=name)
+    axis.axhline(0.05, color="black", lw=0.8, ls="--")
+    axis.set_xticks(range(len(SIGNALS)), [f"{signal:.0%}" for signal in SIGNALS])
+    axis.set_xlabel("share of variance that the features explain")
+    axis.set_ylabel("share of targets with p ≤ .05")
+    axis.set_title("Power: 2 runs of 300 samples, phi .6", fontsize=10)
     if len(power):
-        axes[2].legend(fontsize=8)
-    figure.tight_layout()
+        axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

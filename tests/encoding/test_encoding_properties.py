@@ -152,7 +152,7 @@ def allowed(world, problem, dtype):
     In float32 products of the Gram form with fewer rows than features, what rounding puts into
     directions without rows grows with the condition (up to 1e-3 of it the guard lets pass).
     """
-    asked_for = problem.form.name == "gram" and problem.rank is None and world.wide()
+    asked_for = problem.form.name in ("gram", "streamed") and problem.rank is None and world.wide()
     if dtype == np.float32 and asked_for:
         return max(TOLERANCE["float32"], 10 * np.finfo(problem.form.dtype).eps * world.condition())
     return TOLERANCE[np.dtype(dtype).name]

@@ -144,7 +144,11 @@ def test_models_trained_on_each_others_folds_keep_the_level(folds):
         return fit_encoding(design, response, params)
 
     fits = {"wide": fit(features), "narrow": fit(features[:, :8]), "other": fit(features[:, 8:16])}
-    pairs = {"nested": ["wide", "narrow"], "reverse": ["narrow", "wide"], "two": ["narrow", "other"]}
+    pairs = {
+        "nested": ["wide", "narrow"],
+        "reverse": ["narrow", "wide"],
+        "two": ["narrow", "other"],
+    }
     table = compare_models(fits, response, pairs, {"n": 499, "block": 10}, seed=0)
     shares = table.groupby("comparison")["p"].agg(lambda p: (p <= 0.05).mean())
     # at most the central 99 % of the binomial around the nominal rate; no half of it either

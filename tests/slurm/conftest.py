@@ -32,6 +32,14 @@ PARTITIONS = {
 IMPATIENT = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
 
 
+def wait_until(happened: Callable[[], object], seconds: float = 300) -> None:
+    """Wait until something has happened."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
 class Cluster:
     """A running Slurm, asked through its own commands."""
 
@@ -59,18 +67,22 @@ class Cluster:
         keys = names.split(",")
         return [dict(zip(keys, line.split("|"), strict=True)) for line in lines]
 
-    def running(self, name: str, process: subprocess.Popen[str]) -> str:
-        """Wait until a job runs whose comment holds a name; gives its number."""
-        end = time.monotonic() + 300
-        while time.monotonic() < end and process.poll() is None:
-            for line in self.ask("squeue", "--noheader", "--format=%A|%T|%k").splitlines():
-                number, state, comment = line.split("|", 2)
-                if state == "RUNNING" and name in comment:
-                    return number
-            time.sleep(0.2)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        raise AssertionError(f"no job of {name} ran\n{process.communicate()[0][-6000:]}")
+    def running(self, name: str) -> str | None:
+        """Give the number of the running job whose comment holds a name, if there is one."""
+        for line in self.ask("squeue", "--noheader", "--format=%A|%T|%k").splitlines():
+            number, state, comment = line.split("|", 2)
+            if state == "RUNNING" and name in comment:
+                return number
+        return None
+
+    def lose_node(self) -> None:
+        """Take the node away from its jobs, and give it back when they have left it."""
+        node = self.ask("sinfo", "--noheader", "--format=%n").split()[0]
+        self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        wait_until(lambda: "R" not in self.ask("squeue", "--noheader", "--format=%t"))
+        resume = ["scontrol", "update", f"nodename={node}", "state=resume"]
+        wait_until(lambda: subprocess.run(resume, env=self.environment).returncode == 0)
+        wait_until(lambda: "down" not in self.ask("sinfo", "--noheader", "--format=%T"))
 
     def last(self) -> int:
         """Number of the newest job."""
@@ -135,6 +147,15 @@ class Sent:
             text=True,
             start_new_session=True,
         )
+
+    def in_the_middle(self, process: subprocess.Popen[str]) -> str:
+        """Wait until the fits are being made; gives the number of their job."""
+        begun = self.study.results / "logs/fit/blocks/onehot/sub-01.log"
+        wait_until(lambda: begun.is_file() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[0][-6000:]
+        number = self.cluster.running("encode")
+        assert number is not None
+        return number
 
     def finish(self, process: subprocess.Popen[str]) -> str:
         """Wait for the controlling process, which must succeed; gives what it said."""

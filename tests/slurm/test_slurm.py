@@ -14,7 +14,7 @@ from small_study import said
 
 HERE = Path(__file__).parent
 # the fits and what comes after are made again; what comes before is there
-LATE = tuple(f"results/small/{name}" for name in ("fits", "tests", "tables", "report.html"))
+LATE = tuple(f"results/small/{name}" for name in ("fits", "tests", "tables", "logs", "report.html"))
 
 
 def megabytes(job: dict[str, str]) -> int:
@@ -64,7 +64,7 @@ def test_a_job_killed_for_memory_gets_more(sent, cluster):
 def test_a_cancelled_job_is_sent_again(sent, cluster, undisturbed):
     study, before = sent(*LATE), cluster.last()
     process = study.start()
-    cluster.ask("scancel", cluster.running("encode", process))
+    cluster.ask("scancel", study.in_the_middle(process))
     study.finish(process)
     first, second = cluster.since(before, "encode")
     assert first["state"].startswith("CANCELLED")
@@ -78,7 +78,7 @@ def test_a_cancelled_job_is_sent_again(sent, cluster, undisturbed):
 def test_a_killed_snakemake_goes_on_where_it_was(sent, cluster, undisturbed):
     study = sent(*LATE)
     process = study.start()
-    cluster.running("encode", process)
+    study.in_the_middle(process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     refused = study.call()
@@ -103,13 +103,15 @@ def test_a_killed_snakemake_goes_on_where_it_was(sent, cluster, undisturbed):
 def test_a_node_that_fails_gives_its_job_back(sent, cluster, undisturbed):
     study, before = sent(*LATE), cluster.last()
     process = study.start()
-    cluster.running("encode", process)
-    node = cluster.ask("sinfo", "--noheader", "--format=%n").split()[0]
-    cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    cluster.ask("scontrol", "update", f"nodename={node}", "state=resume")
+    study.in_the_middle(process)
+    cluster.lose_node()
     study.finish(process)
     (job,) = cluster.since(before, "encode")
     assert job["state"] == "COMPLETED"
+    # the same job twice: once cut off, once finished
+    fields = ("--allocations", "--noheader", "--parsable2", "--format=state")
+    states = cluster.ask("sacct", "--duplicates", "--jobs", job["jobidraw"], *fields).split()
+    assert states == ["NODE_FAIL", "COMPLETED"]
     assert study.study.tables() == undisturbed.tables()
     assert study.study.leftovers() == []
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from report_browser import check_page
 
 from braid.common import read_table
-from report_browser import check_page
 
 MOST_MB = 4096
 

@@ -2,28 +2,77 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "design": ("check_aligned", "delayed", "layer_names", "read_design"),
-    "estimator": ("RidgeCV",),
-    "fit": ("fit_encoding", "refit_weights"),
-    "folds": ("Fold", "Split", "folds_of", "make_folds", "run_labels"),
-    "grid": ("Grid", "make_grid"),
-    "planner": ("Plan", "plan_memory", "predict_job_mb"),
-    "solver": ("prepare",),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+from braid.common import lazy_names
+
+if TYPE_CHECKING:
+    from braid.encoding.band_search import draw_gammas
+    from braid.encoding.banded import cross_validate_banded, split_r2
+    from braid.encoding.banded_estimator import BandedRidgeCV
+    from braid.encoding.design import check_aligned, delayed, layer_names, read_design
+    from braid.encoding.estimator import RidgeCV
+    from braid.encoding.fit import fit_encoding, refit_weights
+    from braid.encoding.folds import Fold, Split, folds_of, make_folds, run_labels
+    from braid.encoding.freedman_lane import unique_part_test
+    from braid.encoding.grid import Grid, make_grid
+    from braid.encoding.partition import variance_partition
+    from braid.encoding.planner import Plan, plan_memory, predict_job_mb
+    from braid.encoding.solver import prepare
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "band_search": ("draw_gammas",),
+            "banded": (
+                "cross_validate_banded",
+                "split_r2",
+            ),
+            "banded_estimator": ("BandedRidgeCV",),
+            "design": (
+                "check_aligned",
+                "delayed",
+                "layer_names",
+                "read_design",
+            ),
+            "estimator": ("RidgeCV",),
+            "fit": (
+                "fit_encoding",
+                "refit_weights",
+            ),
+            "folds": (
+                "Fold",
+                "Split",
+                "folds_of",
+                "make_folds",
+                "run_labels",
+            ),
+            "freedman_lane": ("unique_part_test",),
+            "grid": (
+                "Grid",
+                "make_grid",
+            ),
+            "partition": ("variance_partition",),
+            "planner": (
+                "Plan",
+                "plan_memory",
+                "predict_job_mb",
+            ),
+            "solver": ("prepare",),
+        },
+    )
 
 __all__ = [
+    "BandedRidgeCV",
     "Fold",
     "Grid",
     "Plan",
     "RidgeCV",
     "Split",
     "check_aligned",
+    "cross_validate_banded",
     "delayed",
+    "draw_gammas",
     "fit_encoding",
     "folds_of",
     "layer_names",
@@ -35,10 +84,7 @@ __all__ = [
     "read_design",
     "refit_weights",
     "run_labels",
+    "split_r2",
+    "unique_part_test",
+    "variance_partition",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'braid.encoding' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"braid.encoding.{_MODULE_OF[name]}"), name)

@@ -159,6 +159,9 @@ class Form(Protocol):
     def loadings(self, basis: Basis) -> Array:
         """R, (training rows, r), float64, in the layout's order."""
 
+    def expect(self, basis: Basis, n_targets: int) -> None:
+        """Get ready for the weights of so many targets."""
+
     def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
         """Weights of the features as given, (p, targets), and what to add, (targets,).
 

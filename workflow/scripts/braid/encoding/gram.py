@@ -47,7 +47,8 @@ class GramForm:
     x : array-like, (n, p)
         With `stream` anything that has a shape and gives rows by slices or arrays of ints: a
         memory map, an xarray variable. It is then read in chunks, at every block of targets
-        anew, and Gram matrices are sums in float64 of products in `dtype`.
+        anew. Gram matrices are float64 there too: what float32 would round in them counts as
+        often as the largest eigenvalue exceeds the penalty.
     layout : Layout
     standardize : bool
         Scale each feature by its standard deviation over the training set at hand.
@@ -150,13 +151,10 @@ class GramForm:
         """Add an atom's rows to its Gram matrix and sums."""
         for part, rows in self._read(piece):
             self._sums[atom] += rows.sum(axis=0)
-            if self._stream:
-                values = self.backend.asarray(rows, self.dtype)
-                self._grams[atom] += self.backend.cast(values.T @ values, np.float64)
-            else:
+            values = self.backend.asarray(rows, np.float64)
+            self._grams[atom] += values.T @ values
+            if not self._stream:
                 self._x[part] = self.backend.asarray(rows, self.dtype)
-                values = self.backend.asarray(rows, np.float64)
-                self._grams[atom] += values.T @ values
 
     def _diagonalise(self, members: np.ndarray) -> Basis:
         """Centre, scale and diagonalise the Gram matrix of a training set."""
@@ -363,6 +361,9 @@ class GramForm:
     def loadings(self, basis: Basis) -> Array:
         """R, (training rows, r), float64, in the layout's order."""
         return self.rows_of(basis, basis.members)
+
+    def expect(self, basis: Basis, n_targets: int) -> None:
+        """Get ready for the weights of so many targets: nothing to do here."""
 
     def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
         """Weights of the features as given, (p, targets), and what to add, (targets,)."""

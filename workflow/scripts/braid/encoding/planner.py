@@ -283,9 +283,9 @@ def _costs(
         if form == "kernel":
             making = 8.0 * max(3 * most * most, n * n + 2 * n * 512)
         else:
-            making = 8.0 * (3 * most * p + 3 * r * r)
-        outside = (n - most) * r if form == "kernel" else 2 * p * r
-        each = s * (most * r + outside + (test + min(test, r)) * r) + 8.0 * alphas * r
+            making = 8.0 * (max(most, test) * p + 3 * r * r)
+        beside = 8.0 * (n - most) * r if form == "kernel" else 2.0 * s * p * r
+        each = s * (most * r + (test + min(test, r)) * r) + beside + 8.0 * alphas * r
         width = 1.0 * s * n
     # W, H and their product in float64, moments of all penalties
     width += (4 * s + 8.0) * r + 8.0 * 10 * alphas

@@ -20,7 +20,6 @@ from braid.encoding.forms import (
 )
 from braid.encoding.layout import Layout
 
-_ROUNDED = 1e-5  # relative rounding of the weights from which they are made in float64
 _CHUNK = 512  # columns of X that are held in float64 at a time
 
 
@@ -42,6 +41,10 @@ class RowForm(ABC):
     @abstractmethod
     def rows_of(self, basis: Basis, members: np.ndarray) -> Array:
         """Z of the rows of `members`, (n, r), float64, in the layout's order."""
+
+    @abstractmethod
+    def expect(self, basis: Basis, n_targets: int) -> None:
+        """Get ready for the weights of so many targets."""
 
     @abstractmethod
     def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
@@ -144,8 +147,8 @@ class KernelForm(RowForm):
         first, second = (at[self.layout.positions(members)] for members in (rows, columns))
         return self.kernel[first[:, None], second]
 
-    def _diagonalise(self, members: np.ndarray) -> Basis:
-        """Centre and diagonalise the training block of the kernel."""
+    def _decompose(self, members: np.ndarray) -> tuple[np.ndarray, Array, Array, Array]:
+        """Eigenvalues and vectors of the centred training block, and the means it had."""
         backend, kernel = self.backend, self._block(members, members)
         means = kernel.mean(axis=0)
         grand = means.mean()
@@ -156,16 +159,23 @@ class KernelForm(RowForm):
         values = backend.to_numpy(on_device)
         # the constant direction and duplicated rows: what is left of them is rounding
         first = int(np.searchsorted(values, n * np.finfo(np.float64).eps * values[-1], "right"))
-        values, vectors = values[first:], vectors[:, first:]
+        return values[first:], vectors[:, first:], means, grand
+
+    def _diagonalise(self, members: np.ndarray) -> Basis:
+        """Centre and diagonalise the training block of the kernel."""
+        backend, n = self.backend, int(np.diff(self.layout.starts)[members].sum())
+        values, vectors, means, grand = self._decompose(members)
         varying = max(len(self.scaled.scale) - self.n_zero, 1)
         maps = {"loadings": backend.cast(vectors, self.dtype), "outside": None}
         basis = Basis(members, n, values, float(values.sum()) / varying, self.n_zero, maps)
-        if not members.all():
+        if members.all():
+            basis.maps["exact"] = vectors  # weights are fitted on all rows, if at all
+        else:
             # Z is made from vectors in float64: small directions are small differences
             outside = self._block(~members, members)
             outside -= outside.mean(axis=1)[:, None] + means
             outside += grand
-            maps["outside"] = backend.cast(outside @ vectors, self.dtype)
+            maps["outside"] = outside @ vectors
         return basis
 
     def rows_of(self, basis: Basis, members: np.ndarray) -> Array:
@@ -183,26 +193,59 @@ class KernelForm(RowForm):
             eigenvalues = backend.asarray(basis.eigenvalues, np.float64)
             out[np.flatnonzero(trained)] = found * eigenvalues
         if not trained.all():
-            found = basis.maps["outside"][at[wanted[~trained]]]
-            out[np.flatnonzero(~trained)] = backend.cast(found, np.float64)
+            out[np.flatnonzero(~trained)] = basis.maps["outside"][at[wanted[~trained]]]
         return out
 
     def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
         """Weights of the features as given, (p, targets), and what to add, (targets,)."""
+        backend = self.backend
+        if "primal" in basis.maps:
+            # as rows of targets, so that a transposed copy is never made
+            weights = (b.T @ basis.maps["primal"].T).T
+        else:
+            # small directions of X are small differences of the dual weights: in float64
+            dual = self._exact(basis) @ backend.cast(b, np.float64)
+            weights = self._times_rows(basis, dual)
+        added = backend.cast(weights.T, np.float64) @ backend.asarray(self._mean(basis), np.float64)
+        return weights, -backend.to_numpy(added)
+
+    def expect(self, basis: Basis, n_targets: int) -> None:
+        """Get ready for the weights of so many targets: X'U pays where they are many."""
+        self._exact(basis)
+        if n_targets >= len(basis.eigenvalues) and "primal" not in basis.maps:
+            found = self._times_rows(basis, self._exact(basis))
+            basis.maps["primal"] = self.backend.cast(found, self.dtype)
+
+    def _exact(self, basis: Basis) -> Array:
+        """Eigenvectors of a training set in float64; made anew for the first weights of a part."""
+        if "exact" not in basis.maps:
+            basis.maps["exact"] = self._decompose(basis.members)[1]
+        return basis.maps["exact"]
+
+    def _times_rows(self, basis: Basis, dual: Array) -> Array:
+        """Scaled, centred X' of the training rows times dual weights, (p, columns), float64."""
         backend, scaled = self.backend, self.scaled
-        # rounding of the dual weights counts most where they are large and X is small
-        ratio = float(basis.eigenvalues.max(initial=1.0) / basis.eigenvalues.min(initial=1.0))
-        exact = np.finfo(self.dtype).eps * np.sqrt(ratio) > _ROUNDED
-        dtype = np.dtype(np.float64) if exact else self.dtype
-        dual = backend.cast(basis.maps["loadings"], dtype) @ backend.cast(b, dtype)
-        rows = backend.asarray(scaled.x[self.layout.positions(basis.members)], dtype)
-        # as rows of targets, so that a transposed copy is never made; the columns of the vectors
-        # sum to 0, so the rows need no centring
-        weights = (dual.T @ rows) * backend.asarray(scaled.scale, dtype)
-        sd = np.divide(1.0, scaled.scale, out=np.zeros_like(scaled.scale), where=scaled.scale > 0)
-        mean = scaled.centre + backend.to_numpy(backend.column_sum(rows)) / basis.n * sd
-        added = backend.cast(weights, np.float64) @ backend.asarray(mean, np.float64)
-        return weights.T, -backend.to_numpy(added)
+        # centring X is centring these; null directions of the kernel need not sum to 0
+        dual = dual - dual.mean(axis=0)
+        out = backend.empty((scaled.x.shape[1], dual.shape[1]), np.float64)
+        positions = self.layout.positions(basis.members)
+        for start in range(0, len(out), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            # the columns of the vectors sum to 0, so the rows need no centring
+            rows = backend.asarray(scaled.x[positions, part], np.float64)
+            scale = backend.asarray(scaled.scale[part], np.float64)
+            out[part] = scale[:, None] * (rows.T @ dual)
+        return out
+
+    def _mean(self, basis: Basis) -> np.ndarray:
+        """Mean of the features as given over the training rows."""
+        scaled = self.scaled
+        if "mean" not in basis.maps:
+            rows = scaled.x[self.layout.positions(basis.members)]
+            mean = rows.mean(axis=0, dtype=np.float64)
+            flat = scaled.scale == 0
+            basis.maps["mean"] = scaled.centre + mean / np.where(flat, 1.0, scaled.scale) * ~flat
+        return basis.maps["mean"]
 
 
 class SvdForm(RowForm):
@@ -259,6 +302,9 @@ class SvdForm(RowForm):
     def rows_of(self, basis: Basis, members: np.ndarray) -> Array:
         """Z of the rows of `members`, (n, r), float64, in the layout's order."""
         return (self.x[self.layout.positions(members)] - basis.maps["mean"]) @ basis.maps["vectors"]
+
+    def expect(self, basis: Basis, n_targets: int) -> None:
+        """Get ready for the weights of so many targets: nothing to do here."""
 
     def weights(self, basis: Basis, b: Array) -> tuple[Array, np.ndarray]:
         """Weights of the features as given, (p, targets), and what to add, (targets,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ class Problem:
         if layout.is_in_order:
             return y[layout.order[0] : layout.order[-1] + 1]
         return y[layout.order]
+
+    @cached_property
+    def n_sets(self) -> int:
+        """Distinct training sets."""
+        members = self.form.layout.members
+        return len({members(rows).tobytes() for rows in training_sets(self.folds, self.nested)})
 
     def n_zero(self, number: int) -> int:
         """Features that do not vary in the training rows of an outer fold."""
@@ -426,6 +433,7 @@ def fit_fixed(
     """
     form = problem.form
     basis = form.basis(form.layout.members(rows))
+    form.expect(basis, y.shape[1])
     alpha = np.broadcast_to(np.asarray(alpha, dtype=float), (y.shape[1],))
 
     def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
@@ -469,10 +477,7 @@ def _check_criterion(select: str) -> None:
 def _keeps_all(problem: Problem) -> bool:
     """Whether the plan lets every eigenbasis stay."""
     keep = problem.form.bases.keep
-    if keep is None:
-        return True
-    sets = {rows.tobytes() for rows in training_sets(problem.folds, problem.nested)}
-    return keep >= len(sets)
+    return keep is None or keep >= problem.n_sets
 
 
 def _warm(problem: Problem, folds: Sequence[Fold], grid: Grid | None, scored: bool) -> None:

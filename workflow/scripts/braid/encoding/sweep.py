@@ -81,7 +81,7 @@ def _penalties(
     """Factors and, where that saves work, fewer directions that span them."""
     found = factors(basis, alpha)
     squares = backend.to_numpy(backend.column_dot(held.upper, held.upper))
-    directions, mix = _spanned(found, basis.eigenvalues, squares, np.finfo(dtype).eps / 4)
+    directions, mix = _spanned(found, basis.eigenvalues, squares, float(np.finfo(dtype).eps))
     rows, r = held.upper.shape
     area, n = rows * r - rows * rows / 2, len(alpha)
     m = directions.shape[1]
@@ -162,14 +162,14 @@ def _variances(backend: Backend, held: HeldOut, penalties: Penalties, w: Array) 
         part = slice(start, min(start + width, targets))
         size = part.stop - part.start
         wide = (w[:, None, part] * directions[:, :, None]).reshape(r, m * size)
-        total = 0.0
+        total = backend.zeros((n * size,), np.float64)
         for first in range(0, len(held.upper), backend.strip):
             rows = held.upper[first : first + backend.strip, first:]
             moved = backend.fast_matmul(rows, wide[first:])
             if mix is not None:
                 moved = mix @ moved.reshape(len(rows), m, size)
             moved = moved.reshape(len(rows), n * size)
-            total = total + backend.column_dot(moved, moved)
+            total += backend.column_dot(moved, moved)
         out[:, part] = backend.to_numpy(total).reshape(n, size)
     return out / held.n
 
@@ -196,8 +196,9 @@ def moments(
         covariance = backend.column_dot(predicted, other)
         variance = backend.column_dot(predicted, predicted)
     else:
-        covariance, variance = backend.column_dot(b, other), 0.0
+        covariance = backend.column_dot(b, other)
+        variance = backend.zeros((b.shape[1],), np.float64)
         for first in range(0, len(held.upper), backend.strip):
             moved = held.upper[first : first + backend.strip, first:] @ b[first:]
-            variance = variance + backend.column_dot(moved, moved)
+            variance += backend.column_dot(moved, moved)
     return backend.to_numpy(covariance) / held.n, backend.to_numpy(variance) / held.n

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from braid.common import InputError
 
@@ -129,8 +128,14 @@ def fdr(p: np.ndarray, method: str = "bh") -> np.ndarray:
         raise InputError(f"test.fdr_method: '{method}' is not one of {', '.join(METHODS)}")
     q = np.full(p.shape, np.nan)
     finite = np.isfinite(p)
-    if finite.any():
-        q[finite] = false_discovery_control(p[finite], method=method)
+    values = p[finite]
+    order, ranks = np.argsort(values), np.arange(1, len(values) + 1)
+    tests = len(values) * (np.sum(1.0 / ranks) if method == "by" else 1.0)
+    # the smallest rate at which a site and all that come before it are called
+    rate = np.minimum.accumulate((values[order] * tests / ranks)[::-1])[::-1]
+    found = np.empty(len(values))
+    found[order] = np.minimum(rate, 1.0)
+    q[finite] = found
     return q
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # units of measures that are plain counts
 _COUNTED = ("volumes", "channels", "voxels", "parcels", "columns")
-_HATCHES = {"circular_shift": "", "block": "....", "shuffle": "xxxx"}
+_HATCHES = {"circular_shift": "", "block": "....", "image": "////", "shuffle": "xxxx"}
 _SUBJECT_TONES = ("#0072B2", "#E69F00", "#009E73", "#882255", "#56B4E9", "#D55E00")
 
 

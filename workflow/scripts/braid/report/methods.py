@@ -283,17 +283,22 @@ def _testing(entry: Mapping[str, Any], kind: str) -> str:
     nulls = list(test.get("nulls", ["circular_shift"]))
     meaning = null_meanings(test)
     alpha = penalties_of_draws(test)
-    statistic = (
-        "the largest score, studentised by its null, over the windows of an electrode"
-        if kind == "ieeg"
-        else "its score, studentised by its null"
-    )
+    over = ["the windows of an electrode"] * (kind == "ieeg")
+    over += ["layers"] * (test.get("layer") == "any")
+    statistic = "its score, studentised by its null"
+    if over:
+        statistic = f"the largest score, studentised by its null, over {listed(over)}"
+    rate = "Benjamini-Yekutieli false discovery rate"
+    if test.get("fdr_method", "bh") == "bh":
+        rate = "false discovery rate"
+    raw = " of raw scores" if test.get("max_t") == "raw" else ""
     text = (
         f"Scores were tested against {test.get('n', 1000)} draws of {meaning[nulls[0]]}; every "
         f"draw refitted all encoding models {alpha}. The statistic of a site is {statistic}; "
         "p = (k + 1) / (n + 1) [@pvalues]. Sites are called "
-        f"significant at a false discovery rate of {test.get('fdr', 0.05):g} over the sites of a "
-        "subject [@fdr]; family-wise p values from the maximum statistic [@maxt] are in the tables."
+        f"significant at a {rate} of {test.get('fdr', 0.05):g} over the sites of a "
+        f"subject [@fdr]; family-wise p values from the maximum statistic{raw} [@maxt] are in the "
+        "tables."
     )
     if nulls[1:]:
         text += f" Reported beside it: {listed([meaning[null] for null in nulls[1:]])}."
@@ -315,8 +320,9 @@ def _compare(entry: Mapping[str, Any]) -> str:
     return (
         f"Models were compared at {among}: {listed(said)}. In {swap.get('n', 2000)} draws the "
         f"held-out predictions of the two were exchanged in blocks of {swap.get('block', 20):g} s "
-        "with probability 1/2; the one-sided p value of the studentised difference of scores was "
-        "corrected over the sites of a subject as above."
+        "with probability 1/2, and the null differences were widened by the square root of 2 where "
+        "folds train each other's models; the one-sided p value of the studentised difference of "
+        "scores was corrected over the sites of a subject as above."
     )
 
 

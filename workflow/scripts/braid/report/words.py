@@ -103,7 +103,7 @@ def tested_how(test: Mapping[str, Any]) -> str:
     kind = str((test.get("nulls") or ["permutation"])[0]).replace("_", "-")
     return (
         f"{kind} permutation test with {test.get('n', 'n/a')} refitted draws, "
-        f"Benjamini-Hochberg q at most {test.get('fdr', 0.05):g} over the sites of each subject"
+        f"false discovery rate q at most {test.get('fdr', 0.05):g} over the sites of each subject"
     )
 
 
@@ -120,6 +120,7 @@ def null_meanings(test: Mapping[str, Any]) -> dict[str, str]:
         "circular_shift": "circular shifts of the responses within runs by at least "
         f"{test.get('min_shift', 20):g} s (and never less than the delays' span plus ten samples)",
         "block": f"permutations of blocks of {test.get('block', 20):g} s within runs",
+        "image": "permutations in which all presentations of a stimulus move together",
         "shuffle": "permutations of single samples, which ignore autocorrelation and are shown for "
         "comparison only",
     }
@@ -130,8 +131,8 @@ def penalties_of_draws(test: Mapping[str, Any]) -> str:
     return {
         "fixed": "with the penalties of the observed fit",
         "reselect": "with penalties chosen anew",
-        "hybrid": "with the penalties of the observed fit (in the first draws chosen anew as well, "
-        "to see whether that makes a difference)",
+        "hybrid": "with the penalties of the observed fit, and widened by the ratio of standard "
+        "deviations that choosing penalties anew makes in the first 50 draws",
     }[test.get("alpha", "fixed")]
 
 

@@ -128,6 +128,7 @@ def _event_locked(
         "run": ("sample", code[kept].astype(np.int32)),
         "time": ("sample", events["onset"].to_numpy(float)[kept]),
         "event": ("sample", events["event"].to_numpy(np.int32)[kept]),
+        "unit": ("sample", events["unit"].to_numpy(str)[kept]),
         **_bin_targets(signal, bins),
     }
     response = xr.DataArray(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from braid.inference.decision import (
     studentised,
 )
 from braid.inference.nulls import Draws
-from braid.inference.permutation import null_problem, null_scores
+from braid.inference.permutation import draw_scores
 from braid.inference.sites import best_targets, check_fit, draws_of
 from braid.transfer.pair import Joined, check_pair, join, match_targets
 
@@ -117,7 +118,7 @@ def transfer_sites(
     kept = [response.isel(target=np.flatnonzero(finite)) for response in matched]
     joined = join((source[0], kept[0]), (target[0], kept[1]), layer, params)
     drawn = _draws(source[0], kept[0], joined, params, seed)
-    scores = np.full((len(drawn.rows), len(finite)), np.nan)
+    scores = np.full((len(drawn.rows) + 1, len(finite)), np.nan)
     scores[:, finite] = _scores(joined, drawn, params)
     within = target_fit["score"].sel(layer=target_fit.attrs["chosen_layer"]).values[in_target]
     labels = {
@@ -156,27 +157,31 @@ def _draws(
     params: Mapping[str, Any],
     seed: int,
 ) -> Draws:
-    """Draws that move the source's rows only; the first one moves nothing."""
+    """Draws that move the source's rows only."""
     test = dict(params.get("test") or {})
     kind = (list(test.get("nulls") or []) or ["circular_shift"])[0]
     (drawn,) = draws_of(design, response, joined.source_folds, [kind], test, seed)
-    rows = np.tile(np.arange(len(joined.x), dtype=np.int32), (len(drawn.rows) + 1, 1))
-    rows[1:, : joined.n_source] = drawn.rows
+    rows = np.tile(np.arange(len(joined.x), dtype=np.int32), (len(drawn.rows), 1))
+    rows[:, : joined.n_source] = drawn.rows
     return Draws(drawn.kind, rows, drawn.distinct, drawn.note)
 
 
 def _scores(joined: Joined, drawn: Draws, params: Mapping[str, Any]) -> np.ndarray:
-    """Scores of every draw, (draws, targets): mean over the target's runs."""
+    """Observed scores and those of every draw, (1 + draws, targets): mean over the target's runs.
+
+    The source's folds choose the penalties, of draws too where these are chosen anew.
+    """
     ridge, test = dict(params.get("ridge") or {}), dict(params.get("test") or {})
-    grid, select = grid_of(ridge), ridge.get("select", "r")
-    memory = ridge.get("memory_mb", MEMORY_MB)
-    alpha = _alphas(joined, grid, ridge, memory)
+    grid = grid_of(ridge)
+    alpha = _alphas(joined, grid, ridge, ridge.get("memory_mb", MEMORY_MB))
     alpha = np.repeat(alpha[None], len(joined.folds), axis=0)
-    reselect = test.get("alpha", "fixed") == "reselect"
     # the features are scaled already
     plain = {**ridge, "standardize": False}
-    problem = null_problem(joined.x, joined.folds, grid, plain, alpha, reselect)
-    return null_scores(problem, joined.y, drawn, alpha, grid, select, reselect, memory)
+    fixed = joined.x, joined.folds, grid, plain, joined.y
+    still = replace(drawn, rows=np.arange(len(joined.x), dtype=np.int32)[None])
+    (observed,), _ = draw_scores(*fixed, [still], alpha, "fixed")
+    (null,), _ = draw_scores(*fixed, [drawn], alpha, str(test.get("alpha", "fixed")))
+    return np.concatenate([observed, null])
 
 
 def _alphas(joined: Joined, grid: Grid, ridge: Mapping[str, Any], memory_mb: float) -> np.ndarray:
