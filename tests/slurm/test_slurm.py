@@ -25,7 +25,7 @@ def megabytes(job: dict[str, str]) -> int:
 
 def test_a_study_runs_to_its_report(sent, cluster, undisturbed):
     study = sent("results", ".snakemake")
-    done = study.call()
+    done = study.call("--set-resources", "features:gpu_model=toy")
     assert done.returncode == 0, said(done)
     jobs = cluster.jobs()
     print("\n".join(map(str, jobs)))

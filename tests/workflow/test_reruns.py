@@ -108,7 +108,8 @@ def other_order(content: dict) -> None:
 
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     "nothing": (nothing, set()),
-    "order of keys": (config(other_order), set()),
+    # the report tells of the analyses in the order of the config
+    "order of keys": (config(other_order), {"report"}),
     "layers of one network": (
         text("config/models.yaml", one_layer),
         {"features blocks/toy-bert"}
