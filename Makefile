@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 STUDY ?= haxby
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo study test bench calibrate lint format toys lock clean
+.PHONY: help env demo study test test-slurm bench calibrate lint format toys lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ study: $(READY) ## Run a study: make study STUDY=haxby
 
 test: $(READY) ## Run the whole test suite
 	@$(BIN)/python -m pytest
+
+test-slurm: $(READY) ## Start a Slurm of one node on this machine and run the workflow on it
+	@tests/slurm/install.sh
+	@BRAID_SLURM=1 $(BIN)/python -m pytest -n 0 tests/slurm $(SLURM_TESTS)
 
 bench: $(READY) ## Time and memory of the ridge solver beside himalaya's (20 minutes)
 	@$(BIN)/python tests/bench/ridge.py

@@ -200,3 +200,23 @@ def test_numbers_written_as_words_are_read(electrodes: tuple[Path, dict[str, Any
     again = read_results(root, config)
     pd.testing.assert_series_equal(results.sites["significant"], again.sites["significant"])
     assert again.sites["significant"].any()
+
+
+def test_what_a_killed_job_left_behind_is_not_read(
+    electrodes: tuple[Path, dict[str, Any]],
+) -> None:
+    root, config = electrodes
+    before = read_results(root, config)
+    for folder, name in (
+        (root / "fits" / "a", ".sub-01-0a1b2c3d.nc"),
+        (root / "features" / "words", ".toy-vit-0a1b2c3d.json"),
+        (root / "tables", ".sites-0a1b2c3d.json"),
+        (root / "index", ".cinema-0a1b2c3d.tsv"),
+        (root / "validation", ".cinema-0a1b2c3d.json"),
+    ):
+        (folder / "model").mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / "model"):
+            (place / name).write_bytes(b"half")
+    after = read_results(root, config)
+    assert set(after.index) == set(before.index)
+    assert after.versions == before.versions

@@ -193,13 +193,13 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         summaries=tables["models"],
         regions=tables["regions"].fillna({"region": "n/a"}),
         nulls=tables["nulls"],
-        index={path.stem: read_table(path) for path in sorted((root / "index").glob("*.tsv"))},
+        index={path.stem: read_table(path) for path in sorted((root / "index").glob("[!.]*.tsv"))},
         validation={
-            path.stem: read_json(path) for path in sorted((root / "validation").glob("*.json"))
+            path.stem: read_json(path) for path in sorted((root / "validation").glob("[!.]*.json"))
         },
         manifests={
             (path.parent.name, path.stem): read_json(path)
-            for path in sorted((root / "features").glob("*/*.json"))
+            for path in sorted((root / "features").glob("*/[!.]*.json"))
         },
         excluded=tables["excluded"],
         quality=tables["quality"],
@@ -288,15 +288,18 @@ def _named(
 
 
 def _versions(root: Path) -> dict[str, str]:
-    """Join the versions that results carry, stage by stage; several of one package are listed."""
+    """Join the versions that results carry, stage by stage; several of one package are listed.
+
+    Names with a leading dot are what a killed job had begun to write.
+    """
     sidecars = [
-        *(root / "tables").glob("*.json"),
-        *(root / "clean").glob("*/*_quality.json"),
-        *(root / "features").glob("*/*.json"),
+        *(root / "tables").glob("[!.]*.json"),
+        *(root / "clean").glob("*/[!.]*_quality.json"),
+        *(root / "features").glob("*/[!.]*.json"),
     ]
     texts = [read_json(path).get("braid_versions") for path in sorted(sidecars)]
     # all fits of a study are made by the same environment
-    for path in sorted((root / "fits").rglob("*.nc"))[:1]:
+    for path in sorted((root / "fits").glob("*/*/sub-*.nc"))[:1]:
         texts.append(_small_parts(path).attrs.get("braid_versions"))
     found: dict[str, set[str]] = {}
     for text in texts:
