@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from braid.common import InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import make_grid
-from braid.encoding.smoother import groups_of, pays
+from braid.encoding.smoother import arrangements, groups_of, pays
 from braid.encoding.solver import centred, cross_validate, prepare
 from braid.inference.nulls import draw_permutations
 from braid.inference.permutation import (
@@ -132,6 +132,25 @@ def test_smoothers_equal_the_way_through_the_features(form):
     assert dual == pytest.approx(direct, abs=1e-5, nan_ok=True)
     assert np.isnan(dual[:, 2]).all()
     assert np.isfinite(np.delete(dual, 2, axis=1)).all()
+
+
+@pytest.mark.parametrize("scheme", ["runs", "blocks"])
+def test_products_per_arrangement_equal_those_per_draw(scheme):
+    """Circular shifts leave each run in one of few arrangements; blocks cut runs into pieces."""
+    x, y, runs, times, _ = problem_of(100, 60)
+    y[:, 2] = 1.0  # constant
+    folds = make_folds(runs, times, scheme, n=5 if scheme == "blocks" else None)
+    draws = draw_permutations("circular_shift", runs, times, 300, seed=0, min_shift=10)
+    alpha = np.random.default_rng(0).choice([3.0, 300.0], size=(len(folds), 13))
+    problem = null_problem(x, folds, GRID, {}, alpha, reselect=False)
+    arranged = arrangements(problem.form.layout, draws.rows)
+    assert arranged.few()
+    once = _through_smoothers(problem, y, draws, alpha, arranged)
+    each = _through_smoothers(problem, y, draws, alpha)
+    assert once == pytest.approx(each, abs=1e-5, nan_ok=True)
+    assert np.isnan(once[:, 2]).all()
+    direct = _through_features(problem, y, draws, alpha, GRID, "r", False, 1500)
+    assert once == pytest.approx(direct, abs=1e-5, nan_ok=True)
 
 
 def test_groups_share_all_their_penalties():

@@ -3,17 +3,67 @@
 With n_te and n_tr rows, S costs 2 n_te n_tr per target and fold, whatever the number of features.
 Where that is less than the way through the features, and many sets of targets share their
 penalties (draws of a permutation test), it is the cheaper way to the same scores.
+
+S y is a sum over the pieces of the training rows (atoms: runs, where runs are the folds). Where
+draws leave each piece in one of few arrangements (a run of n rows has fewer than n circular
+shifts), the product is made once per arrangement, and a draw only adds them up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from braid.encoding.backend import Array
-from braid.encoding.forms import correlation, factors
+from braid.encoding.forms import Basis, correlation, factors
+from braid.encoding.layout import Layout
 from braid.encoding.solver import Problem
+
+_WIDE = 16  # targets whose arrangements are held at a time
+_STRIP = 64  # terms of a sum that are added in single precision
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What draws make of each atom's rows: every distinct arrangement once.
+
+    Attributes
+    ----------
+    rows : list of numpy.ndarray of int, (distinct arrangements, rows of the atom)
+        By atom; which row each row takes its response from.
+    code : numpy.ndarray of int, (atoms, draws)
+        Arrangement of each atom in each draw.
+    """
+
+    rows: list[np.ndarray]
+    code: np.ndarray
+
+    def share(self) -> float:
+        """Products that are made per arrangement instead of per draw, as a share."""
+        return sum(len(rows) for rows in self.rows) / self.code.size
+
+    def few(self) -> bool:
+        """Whether arrangements are so few that making products per arrangement pays."""
+        return self.share() < 0.6
+
+
+def arrangements(layout: Layout, rows: np.ndarray) -> Arranged:
+    """Find the distinct arrangements of each atom.
+
+    Parameters
+    ----------
+    layout : Layout
+    rows : array of int, (draws, n)
+        Row i takes the response of row `rows[draw, i]`.
+    """
+    found, code = [], np.empty((layout.n_atoms, len(rows)), dtype=np.intp)
+    for atom, piece in enumerate(layout.pieces()):
+        distinct, inverse = np.unique(rows[:, layout.order[piece]], axis=0, return_inverse=True)
+        found.append(distinct)
+        code[atom] = inverse.ravel()
+    return Arranged(found, code)
 
 
 class Smoothers:
@@ -79,6 +129,73 @@ class Smoothers:
             )
         return out
 
+    def score_arranged(self, y: np.ndarray, arranged: Arranged, alpha: np.ndarray) -> np.ndarray:
+        """Held-out r of every outer fold and draw, (folds, draws, targets), NumPy only.
+
+        Parameters
+        ----------
+        y : array, (n, targets)
+            Centred targets in the original order of the rows.
+        arranged : Arranged
+        alpha : array, (folds,)
+            One penalty per fold, for all targets.
+        """
+        shape = (len(self.problem.folds), arranged.code.shape[1], y.shape[1])
+        out = np.empty(shape)
+        for start in range(0, y.shape[1], _WIDE):
+            part = slice(start, start + _WIDE)
+            # (arrangements, targets, rows), so that a row's response is the last axis
+            values = [
+                np.ascontiguousarray(y[rows, part].transpose(0, 2, 1)) for rows in arranged.rows
+            ]
+            for number in range(shape[0]):
+                out[number, :, part] = self._score_fold(number, values, arranged.code, alpha)
+        return out
+
+    def _score_fold(
+        self, number: int, values: list[np.ndarray], code: np.ndarray, alpha: np.ndarray
+    ) -> np.ndarray:
+        """Held-out r of one outer fold, (draws, targets)."""
+        form, fold = self.problem.form, self.problem.folds[number]
+        members, tested = form.layout.members(fold.train), form.layout.members(fold.test)
+        basis, matrix = form.basis(members), self.matrix(number, float(alpha[number]))
+        predicted: np.ndarray | None = None
+        begin = 0
+        for atom in np.flatnonzero(members):
+            distinct, targets, rows = values[atom].shape
+            # one product for all arrangements and targets
+            part = values[atom].reshape(-1, rows) @ matrix[:, begin : begin + rows].T
+            part = part.reshape(distinct, targets, -1)
+            begin += rows
+            if predicted is None:
+                predicted = part[code[atom]]
+            else:
+                predicted += part[code[atom]]
+        assert predicted is not None
+        atoms = np.flatnonzero(tested)
+        test = np.concatenate([values[atom][code[atom]] for atom in atoms], axis=2)
+        return self._correlation(basis, float(alpha[number]), predicted, test)
+
+    def _correlation(
+        self, basis: Basis, alpha: float, predicted: np.ndarray, test: np.ndarray
+    ) -> np.ndarray:
+        """Pearson r over the last axis of predictions, centred, and responses."""
+        n, eps = test.shape[2], np.finfo(test.dtype).eps
+        square = _dot(test, test) / n
+        variance = square - (test.sum(axis=2, dtype=np.float64) / n) ** 2
+        variance[variance <= 8 * eps * square] = 0.0
+        covariance, spread = _dot(predicted, test) / n, _dot(predicted, predicted) / n
+        return correlation(basis, alpha, covariance, spread, variance)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum of a * b over the last axis, accumulated in float64 over strips."""
+    total = np.zeros(a.shape[:2])
+    for start in range(0, a.shape[2], _STRIP):
+        strip = slice(start, start + _STRIP)
+        total += np.einsum("dti,dti->dt", a[:, :, strip], b[:, :, strip])
+    return total
+
 
 def groups_of(alpha: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Targets that share their penalties in all folds.
@@ -99,10 +216,11 @@ def groups_of(alpha: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield penalties[:, group], order[starts[group] : starts[group + 1]]
 
 
-def pays(problem: Problem, alpha: np.ndarray, memory_mb: float) -> bool:
+def pays(problem: Problem, alpha: np.ndarray, memory_mb: float, share: float = 1.0) -> bool:
     """Whether smoother matrices are clearly cheaper than the way through the features.
 
-    They must also fit into half of the memory limit.
+    They must also fit into half of the memory limit. `share` is that of the products of the
+    smoothers which are made (see `Arranged`).
     """
     form, dual, direct, stored = problem.form, 0.0, 0.0, 0.0
     if form.name == "streamed":
@@ -119,4 +237,4 @@ def pays(problem: Problem, alpha: np.ndarray, memory_mb: float) -> bool:
             direct += 2.0 * n_train * r + 2.0 * n_test * r
     if form.name == "gram":
         direct += 2.0 * n * r
-    return dual < 0.7 * direct and stored < 0.5 * memory_mb * 2**20
+    return share * dual < 0.7 * direct and stored < 0.5 * memory_mb * 2**20

@@ -16,7 +16,7 @@ from braid.common import InputError, progress
 from braid.encoding.folds import Fold
 from braid.encoding.grid import Grid
 from braid.encoding.planner import MEMORY_MB
-from braid.encoding.smoother import Smoothers, groups_of, pays
+from braid.encoding.smoother import Arranged, Smoothers, arrangements, groups_of, pays
 from braid.encoding.solver import (
     Problem,
     cross_validate,
@@ -229,8 +229,12 @@ def null_scores(
             f"fit: it has penalties for {alpha.shape[0]} folds, but the analysis has "
             f"{len(problem.folds)}; fit again"
         )
-    if not reselect and pays(problem, alpha, memory_mb):
-        return _through_smoothers(problem, y, draws, alpha)
+    if not reselect:
+        arranged = arrangements(problem.form.layout, draws.rows)
+        # arrangements are NumPy's; on a device products are cheaper than gathering them
+        once = arranged.few() and problem.form.backend.name == "numpy"
+        if pays(problem, alpha, memory_mb, arranged.share() if once else 1.0):
+            return _through_smoothers(problem, y, draws, alpha, arranged if once else None)
     return _through_features(problem, y, draws, alpha, grid, select, reselect, memory_mb)
 
 
@@ -307,7 +311,11 @@ def _through_features(
 
 
 def _through_smoothers(
-    problem: Problem, y: np.ndarray, draws: Draws, alpha: np.ndarray
+    problem: Problem,
+    y: np.ndarray,
+    draws: Draws,
+    alpha: np.ndarray,
+    arranged: Arranged | None = None,
 ) -> np.ndarray:
     """Null scores of groups of targets that share their penalties, many draws side by side."""
     out = np.full((len(draws.rows), y.shape[1]), np.nan, dtype=np.float32)
@@ -317,6 +325,9 @@ def _through_smoothers(
     smoothers = Smoothers(problem)
     for penalties, targets in progress(list(groups_of(alpha)), f"null {draws.kind}"):
         block = np.ascontiguousarray(y[:, targets])
+        if arranged is not None:
+            out[:, targets] = mean_over_folds(smoothers.score_arranged(block, arranged, penalties))
+            continue
         batch = max(1, _COLUMNS // len(targets))
         for draw in range(0, len(draws.rows), batch):
             chosen = rows[:, draw : draw + batch]
