@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from copy import deepcopy
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from PIL import Image
 from report_world import CONFIG, Made, make_results, only
 
 from braid.report import make_report
+from braid.report.page import network_rows
+from braid.report.results import read_results
 
 SECTIONS = [
     "answer",
@@ -207,3 +211,14 @@ def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_networks_that_only_combinations_join_are_listed(made: Made) -> None:
+    results = read_results(made.root, CONFIG)
+    config = deepcopy(CONFIG)
+    config["registry"]["words-alone"] = {"modality": "vision-language", "blank": "pictures"}
+    name = results.analyses[0]
+    config["analyses"][name]["combinations"] = {"both": ["toy-vit", "words-alone"]}
+    rows = {row["name"]: row for row in network_rows(replace(results, config=config))}
+    assert rows["toy-vit"]["fitted"] and not rows["words-alone"]["fitted"]
+    assert rows["words-alone"]["blank"] == "pictures"

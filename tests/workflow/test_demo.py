@@ -28,10 +28,10 @@ def demo(snakemake, tmp_path_factory):
 REQUIRED = (
     r"share of \d+ silent sites called significant",
     r"share of \d+ clearly driven sites found",
-    r"toy-(vit|vilt) minus untrained",
+    r"toy-(?:vit|vilt) minus untrained",
     r"share of \d+ joint sites with combination p <= .05",
-    r"share of \d+ (sum|vision|language) sites with combination p <= .05",
-    r"share of \d+ (sum|vision|language) sites called combination",
+    r"share of \d+ (?:sum|vision|language) sites with combination p <= .05",
+    r"share of \d+ (?:sum|vision|language) sites called combination",
 )
 
 

@@ -236,11 +236,16 @@ def verdict_view(verdict: Mapping[str, Any]) -> dict[str, Any]:
 def network_rows(results: Results) -> list[dict[str, Any]]:
     """One row per network: its entry in the registry, and what its manifests say."""
     registry = results.config.get("registry", {})
-    names = dict.fromkeys(
-        base_of(m) for a in results.analyses for m in results.analysis(a)["models"]
-    )
+    entries = [results.analysis(name) for name in results.analyses]
+    fitted = dict.fromkeys(base_of(model) for entry in entries for model in entry["models"])
+    joined = [
+        base_of(member)
+        for entry in entries
+        for members in entry.get("combinations", {}).values()
+        for member in members
+    ]
     rows = []
-    for name in names:
+    for name in dict.fromkeys([*fitted, *joined]):
         entry = registry.get(name, {})
         found = {a: m for (a, model), m in results.manifests.items() if model == name}
         layers: list[dict[str, Any]] = next(
@@ -250,7 +255,9 @@ def network_rows(results: Results) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
+                "fitted": name in fitted,
                 "modality": entry.get("modality", "n/a"),
+                "blank": entry.get("blank"),
                 "objective": entry.get("objective", "n/a"),
                 "source": entry.get("source", "n/a"),
                 "licence": entry.get("licence", "n/a"),
