@@ -40,7 +40,7 @@ test-slurm: $(READY) ## Start a Slurm of one node on this machine and run the wo
 	@tests/slurm/install.sh
 	@BRAID_SLURM=1 $(BIN)/python -m pytest -n 0 tests/slurm $(SLURM_TESTS)
 
-bench: $(READY) ## Time and memory of the ridge solver beside himalaya's (20 minutes)
+bench: $(READY) ## Time and memory of the ridge solver beside himalaya's
 	@$(BIN)/python tests/bench/ridge.py
 
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)

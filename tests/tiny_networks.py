@@ -100,15 +100,10 @@ def vit(folder: Path) -> dict[str, Any]:
     }
 
 
-def vilt(folder: Path) -> dict[str, Any]:
-    import torch
-    from transformers import ViltConfig, ViltImageProcessor, ViltModel
+def vilt_entry(folder: Path) -> dict[str, Any]:
+    """Put a tokenizer and an image processor beside a ViLT; its entry of the registry."""
+    from transformers import ViltImageProcessor
 
-    torch.manual_seed(4)
-    config = ViltConfig(
-        vocab_size=16, max_position_embeddings=24, image_size=32, patch_size=8, **SIZE
-    )
-    ViltModel(config).save_pretrained(folder)
     tokenizer(folder)
     ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8).save_pretrained(folder)
     return {
@@ -117,6 +112,18 @@ def vilt(folder: Path) -> dict[str, Any]:
         "modality": "vision-language",
         "layers": [{"module": "encoder.layer.{0..1}", "tokens": "fused"}],
     }
+
+
+def vilt(folder: Path) -> dict[str, Any]:
+    import torch
+    from transformers import ViltConfig, ViltModel
+
+    torch.manual_seed(4)
+    config = ViltConfig(
+        vocab_size=16, max_position_embeddings=24, image_size=32, patch_size=8, **SIZE
+    )
+    ViltModel(config).save_pretrained(folder)
+    return vilt_entry(folder)
 
 
 def clip(folder: Path) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def clip(folder: Path) -> dict[str, Any]:
 def vilt_with_head(folder: Path) -> dict[str, Any]:
     """A ViLT with the head of image-text retrieval."""
     import torch
-    from transformers import ViltConfig, ViltForImageAndTextRetrieval, ViltImageProcessor
+    from transformers import ViltConfig, ViltForImageAndTextRetrieval
 
     torch.manual_seed(6)
     config = ViltConfig(
@@ -171,14 +178,7 @@ def vilt_with_head(folder: Path) -> dict[str, Any]:
         **SIZE,
     )
     ViltForImageAndTextRetrieval(config).save_pretrained(folder)
-    tokenizer(folder)
-    ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8).save_pretrained(folder)
-    return {
-        "source": "transformers",
-        "path": str(folder),
-        "modality": "vision-language",
-        "layers": [{"module": "encoder.layer.{0..1}", "tokens": "fused"}],
-    }
+    return vilt_entry(folder)
 
 
 def clip_of_transformers(folder: Path) -> dict[str, Any]:

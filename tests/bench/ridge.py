@@ -59,7 +59,9 @@ class Contender:
             text=True,
             env={**os.environ, **limits},
         )
-        self.name, self.walls, self.cpus, self.peak = name, [], [], 0.0  # type: ignore[var-annotated]
+        self.name, self.peak = name, 0.0
+        self.walls: list[float] = []
+        self.cpus: list[float] = []
         self._send(contender=name, case=case.to_dict(), device=device, alpha=alpha)
         self.ask("settle")
 

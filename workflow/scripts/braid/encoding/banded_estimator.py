@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,13 +17,14 @@ from braid.encoding.band_search import (
     draw_gammas,
 )
 from braid.encoding.banded import SplitR2, banded_blocks, refit, split_r2
+from braid.encoding.estimator import LinearRegressor
 from braid.encoding.folds import Fold, Split
 from braid.encoding.grid import make_grid
 from braid.encoding.planner import MEMORY_MB
 from braid.encoding.spaces import labels_of_targets, prepare_spaces, spaces_of_groups
 
 
-class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class BandedRidgeCV(LinearRegressor):
     """Ridge on weighted feature spaces: weights and penalty per target, by cross-validation.
 
     Space b is penalised by alpha / gamma_b, with gamma on the simplex; the intercept is not
@@ -162,21 +162,6 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.intercept_ = float(intercept[0]) if single else intercept
         self.validation_ = float(choice.validation[0]) if single else choice.validation
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like, (n, p)
-
-        Returns
-        -------
-        numpy.ndarray, (n,) or (n, targets)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return X @ self.coef_.T + self.intercept_
 
     def split_r2(self, X: Any, y: Any) -> SplitR2:
         """Split the R2 of held-out rows over the spaces (see `braid.encoding.banded.split_r2`).

@@ -18,7 +18,26 @@ from braid.encoding.planner import MEMORY_MB, Plan
 from braid.encoding.solver import Problem, centred, fit_fixed, plan_for, prepare, select_alpha
 
 
-class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """What estimators with `coef_` and `intercept_` have in common."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like, (n, p)
+
+        Returns
+        -------
+        numpy.ndarray, (n,) or (n, targets)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return X @ self.coef_.T + self.intercept_
+
+
+class RidgeCV(LinearRegressor):
     """Ridge with one penalty per target, chosen by cross-validation.
 
     The intercept is not penalised. The solver is that of `braid.encoding.solver`.
@@ -122,21 +141,6 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.coef_ = coef[0] if single else coef
         self.intercept_ = float(intercept[0]) if single else intercept
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like, (n, p)
-
-        Returns
-        -------
-        numpy.ndarray, (n,) or (n, targets)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return X @ self.coef_.T + self.intercept_
 
 
 def _splits(cv: Any, x: np.ndarray, y: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
