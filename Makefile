@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 STUDY ?= haxby
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo study test test-slurm bench calibrate lint format toys lock clean
+.PHONY: help env demo study share test test-slurm test-envs bench calibrate lint format toys lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ study: $(READY) ## Run a study: make study STUDY=haxby
 	@$(BIN)/snakemake --cores $(CORES) --quiet reason --configfile config/studies/$(STUDY).yaml
 	@echo "Report: results/$(STUDY)/report.html"
 
+share: STUDY = demo
+share: $(READY) ## Pack a finished study into one archive: make share STUDY=haxby
+	@$(BIN)/braid share --configfile $(if $(filter demo,$(STUDY)),config/config.yaml,config/studies/$(STUDY).yaml)
+
 test: $(READY) ## Run the whole test suite
 	@$(BIN)/python -m pytest
 
@@ -40,8 +44,12 @@ test-slurm: $(READY) ## Start a Slurm of one node on this machine and run the wo
 	@tests/slurm/install.sh
 	@BRAID_SLURM=1 $(BIN)/python -m pytest -n 0 tests/slurm $(SLURM_TESTS)
 
-bench: $(READY) ## Time and memory of the ridge solver beside himalaya's
+test-envs: $(READY) ## Install each rule's environment and run its scripts' imports in it
+	@BRAID_INSTALL=1 $(BIN)/python -m pytest -n 0 tests/test_environments.py tests/sharing
+
+bench: $(READY) ## Time and memory of the ridge solver beside himalaya's, speed of feature extraction
 	@$(BIN)/python tests/bench/ridge.py
+	@$(BIN)/python tests/bench/extraction.py
 
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)
 	@$(BIN)/python tests/calibrate/calibrate.py

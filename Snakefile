@@ -32,6 +32,11 @@ localrules:
     fits_all,
 
 
+onstart:
+    # a plan needs no recordings, a run does
+    check_roots()
+
+
 rule all:
     default_target: True
     input:

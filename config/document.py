@@ -20,7 +20,8 @@ INTRODUCTION = """\
 <!-- Written by config/document.py from workflow/schemas: do not edit. -->
 
 One study is one file. `config.yaml` is the embedded demo; `studies/` holds one file per study;
-`models.yaml` is the registry of networks. A study runs with
+`models.yaml` is the registry of networks, [models.md](models.md) a table of them and of how their
+weights are fetched. A study runs with
 
 ```bash
 snakemake --cores all --configfile config/studies/STUDY.yaml

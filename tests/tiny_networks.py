@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SIZE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 
 
-def tokenizer(folder: Path, max_length: int = 24) -> Any:
-    """A WordPiece tokenizer, saved in `folder`."""
+def tokenizer(folder: Path, max_length: int = 24, padding: str = "[PAD]") -> Any:
+    """A WordPiece tokenizer, saved in `folder`; `padding` is the token that it pads with."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -26,7 +28,7 @@ def tokenizer(folder: Path, max_length: int = 24) -> Any:
     made = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         model_max_length=max_length,
-        pad_token="[PAD]",
+        pad_token=padding,
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
@@ -203,7 +205,148 @@ def clip_of_transformers(folder: Path) -> dict[str, Any]:
     }
 
 
-MAKERS = {
+SLIP_SIZES = dict(
+    vision_width=16, vision_layers=2, vision_heads=2, patch_size=8, image_size=32, text_width=16,
+    text_layers=2, text_heads=2, context_length=12, embedding=12, head_hidden=24, head_output=6,
+)  # fmt: skip
+
+
+def slip(folder: Path, family: str = "SLIP") -> dict[str, Any]:
+    """A checkpoint of the SLIP family, laid out as its training program saves them."""
+    import argparse
+
+    import torch
+
+    from braid.models.slip_modules import SlipNetwork, SlipSizes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(8)
+    network = SlipNetwork(SlipSizes(family=family, **SLIP_SIZES))
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point() and not tensor.any():
+            tensor.normal_(std=0.1)  # biases and running means count too
+    optimiser = torch.optim.AdamW(network.parameters())
+    content = {
+        "epoch": 25,
+        "state_dict": {f"module.{key}": value for key, value in network.state_dict().items()},
+        "optimizer": optimiser.state_dict(),
+        "scaler": {},
+        "best_acc1": 1.5,
+        "args": argparse.Namespace(model=f"{family}_VITB16", betas=(0.9, 0.98), gpu=0),
+    }
+    torch.save(content, folder / f"{family.lower()}_tiny_25ep.pt")
+    layers = [
+        {"module": "visual.blocks.{0..1}", "tokens": "image"},
+        {"module": "visual", "tokens": "image", "pooling": "none"},
+        {"output": "ssl_features", "pooling": "none"},
+        {"module": "transformer.resblocks.{0..1}", "tokens": "text"},
+        {"module": "ln_final", "tokens": "text", "pooling": "flatten"},
+        {"output": "image_features", "pooling": "none"},
+        {"output": "text_features", "pooling": "none"},
+        {"output": "joint", "pooling": "none"},
+    ]
+    if family == "CLIP":
+        layers = [layer for layer in layers if layer.get("output") != "ssl_features"]
+    return {
+        "source": "slip",
+        "path": str(folder),
+        "architecture": {"family": family, **SLIP_SIZES},
+        "modality": "vision" if family == "SIMCLR" else "vision-language",
+        "layers": layers[:3] if family == "SIMCLR" else layers,
+    }
+
+
+def _timm(
+    folder: Path, architecture: str, layers: list[Any], changes: dict[str, Any], **sizes: Any
+) -> dict[str, Any]:
+    """A network of timm in its own format, its preparation of pictures changed."""
+    import timm
+    import torch
+    from timm.models import save_for_hf
+
+    torch.manual_seed(10)
+    network = timm.create_model(architecture, pretrained_cfg_overlay=changes, **sizes)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point() and not tensor.any():
+            tensor.normal_(std=0.1)
+    save_for_hf(network, folder, model_args=sizes, safe_serialization=True)
+    return {"source": "timm", "path": str(folder), "modality": "vision", "layers": layers}
+
+
+def timm_beit(folder: Path) -> dict[str, Any]:
+    sizes = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=5)
+    changes = dict(input_size=(3, 32, 32), crop_pct=0.9, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    layers = ["blocks.{0..1}", {"module": "fc_norm", "pooling": "none"}, {"output": "output"}]
+    return _timm(folder, "beit_base_patch16_224", layers, changes, **sizes)
+
+
+def timm_convnext(folder: Path) -> dict[str, Any]:
+    sizes = dict(depths=(1, 1, 2, 1), dims=(8, 12, 16, 20), num_classes=5)
+    changes = dict(input_size=(3, 64, 64), crop_pct=1.0)
+    layers = ["stages.{0..3}", "head.norm", {"output": "output"}]
+    return _timm(folder, "convnext_base", layers, changes, **sizes)
+
+
+ALBEF_SIZES = dict(
+    vision_width=24, vision_layers=2, vision_heads=2, patch_size=8, image_size=32, text_width=16,
+    text_layers=4, text_heads=2, text_hidden=32, vocabulary=16, positions=24, fusion_layer=2,
+    embedding=12,
+)  # fmt: skip
+
+
+def albef(folder: Path) -> dict[str, Any]:
+    """An ALBEF as its training program saves it: momentum copies, queues, optimiser and all."""
+    import torch
+
+    from braid.models.albef_modules import AlbefNetwork, AlbefSizes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(9)
+    network = AlbefNetwork(AlbefSizes(**ALBEF_SIZES))
+    tensors = network.state_dict()
+    for tensor in tensors.values():
+        if not tensor.any():
+            tensor.normal_(std=0.1)
+    copies = {}
+    for part in ("visual_encoder", "text_encoder", "vision_proj", "text_proj"):
+        for key, value in tensors.items():
+            if key.startswith(f"{part}."):
+                copies[key.replace(part, f"{part}_m", 1)] = value + 1
+    extra = {
+        "text_encoder.bert.embeddings.position_ids": torch.arange(24)[None],
+        "text_encoder.cls.predictions.bias": torch.zeros(16),
+        "text_encoder.cls.predictions.decoder.weight": torch.zeros(16, 16),
+        "image_queue": torch.zeros(12, 8),
+        "text_queue": torch.zeros(12, 8),
+        "queue_ptr": torch.zeros(1, dtype=torch.long),
+    }
+    content = {
+        "model": {**tensors, **copies, **extra},
+        "optimizer": torch.optim.AdamW(network.parameters()).state_dict(),
+        "lr_scheduler": {"base_values": [1e-4]},
+        "config": {"image_res": 32},
+        "epoch": 29,
+    }
+    torch.save(content, folder / "ALBEF.pth")
+    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]) + "\n")
+    return {
+        "source": "albef",
+        "path": str(folder),
+        "architecture": dict(ALBEF_SIZES),
+        "modality": "vision-language",
+        "layers": [
+            {"module": "visual_encoder.blocks.{0..1}", "tokens": "image"},
+            {"module": "visual_encoder.norm", "tokens": "image"},
+            {"module": "text_encoder.bert.encoder.layer.{0..3}", "tokens": "text"},
+            {"output": "image_features", "pooling": "none"},
+            {"output": "text_features", "pooling": "none"},
+            {"output": "itm_logits", "pooling": "none"},
+            {"output": "joint", "pooling": "none"},
+        ],
+    }
+
+
+MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "bert": bert,
     "gpt2": gpt2,
     "vit": vit,
@@ -211,4 +354,10 @@ MAKERS = {
     "vilt_with_head": vilt_with_head,
     "clip": clip,
     "clip_of_transformers": clip_of_transformers,
+    "timm_beit": timm_beit,
+    "timm_convnext": timm_convnext,
+    "slip": slip,
+    "slip_clip": partial(slip, family="CLIP"),
+    "slip_simclr": partial(slip, family="SIMCLR"),
+    "albef": albef,
 }

@@ -1,6 +1,9 @@
 """Banded ridge against himalaya, scikit-learn, plain ridge of each space, and planted bands."""
 
+import json
+import tracemalloc
 import warnings
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from braid.common import BraidError, InputError
 from braid.encoding import Fold, RidgeCV, Split, make_folds, make_grid
+from braid.encoding.backend import NUMPY, NumpyBackend
 from braid.encoding.band_search import (
     Trials,
     check_gammas,
@@ -21,9 +25,13 @@ from braid.encoding.band_search import (
     refined_gammas,
     search,
 )
-from braid.encoding.banded import banded_blocks, cross_validate_banded, split_r2
+from braid.encoding.banded import banded_bytes, cross_validate_banded, split_r2
 from braid.encoding.banded_estimator import BandedRidgeCV
-from braid.encoding.spaces import join_spaces, prepare_spaces, spaces_of_groups
+from braid.encoding.forms import shrunk
+from braid.encoding.gram import GramForm
+from braid.encoding.layout import layout_of
+from braid.encoding.rows import KernelForm, Scaled
+from braid.encoding.spaces import SpacesFit, join_spaces, prepare_spaces, spaces_of_groups
 
 ALPHAS = np.logspace(-1, 4, 8)
 
@@ -42,6 +50,16 @@ def data(n=200, sizes=(6, 10, 4), targets=30, seed=0, noise=2.0):
 
 def folds_for(n, k=4, embargo=0.0):
     return make_folds(np.zeros(n, int), np.arange(n) * 1.0, "blocks", n=k, embargo=embargo)
+
+
+def fit_of(x, labels, y, fold, grid, gammas, standardize=False, dtype=np.float64, **options):
+    """A fit as the doors make it."""
+    more = banded_bytes(x.shape, gammas, grid, [fold])
+    form, limit = options.get("form", "auto"), options.get("memory_mb", 500)
+    backend = options.get("backend", NUMPY)
+    return SpacesFit(
+        x, labels, y, [fold], grid, standardize, form, dtype, backend, limit, more
+    )  # fmt: skip
 
 
 def r_of(a, b):
@@ -135,10 +153,9 @@ def test_search_equals_a_plain_loop_with_scikit_learn(sizes):
     fold = folds_for(120, embargo=3.0)[1]
     grid, gammas = make_grid(ALPHAS, "absolute"), draw_gammas(3, 4)
     standardize = sum(sizes) < 60
-    made = prepare_spaces(x, labels, [fold], grid, standardize, dtype=np.float64)
-    blocks = banded_blocks(made, y, gammas, grid, [fold], 500)
+    fit = fit_of(x, labels, y, fold, grid, gammas, standardize)
     for select in ("r", "r2", "mse"):
-        trials = search(made, blocks, fold, grid, gammas, select, prune=0.0)
+        trials = search(fit, fold, gammas, select, prune=0.0)
         for draw, gamma in enumerate(gammas):
             metric = np.zeros((len(ALPHAS), y.shape[1]))
             for split in fold.inner:
@@ -266,10 +283,11 @@ def test_held_out_rows_do_not_reach_the_choice():
     assert not np.allclose(before["r2"].values, after["r2"].values)
 
 
-def several_blocks(made, y, gammas, grid, fold, limit):
+def several_blocks(*problem, limit):
     """Whether the limit allows a fit, in more than one block."""
+    fit = fit_of(*problem, memory_mb=limit)
     try:
-        return len(banded_blocks(made, y, gammas, grid, [fold], limit, outer=False)) > 1
+        return fit.plan.block < fit.y.shape[1]
     except BraidError:
         return False
 
@@ -280,12 +298,10 @@ def test_blocks_of_targets_do_not_change_the_fit(sizes):
     gammas, grid = draw_gammas(3, 6), make_grid(ALPHAS, "absolute")
     rows = np.arange(120)
     fold = Fold("all", rows, rows, tuple(Split(*split) for split in KFold(5).split(x)))
-    made = prepare_spaces(x, labels, [fold], grid, dtype=np.float64)
-
-    limit = 0.1
+    problem, limit = (x, labels, y, fold, grid, gammas), 0.1
     with pytest.raises(BraidError):
-        banded_blocks(made, y, gammas, grid, [fold], limit, outer=False)
-    while not several_blocks(made, y, gammas, grid, fold, limit):
+        fit_of(*problem, memory_mb=limit).run(lambda spaces, part: None)
+    while not several_blocks(*problem, limit=limit):
         limit *= 1.05
     options = {"groups": labels, "gammas": gammas, "alphas": ALPHAS, "prune": 0.5}
     whole = BandedRidgeCV(**options).fit(x, y)
@@ -332,11 +348,8 @@ def test_refinement_never_scores_below_the_search_and_stays_near_the_winners():
     assert np.all(refined.validation_ >= plain.validation_ - 1e-10)
     assert np.any(refined.validation_ > plain.validation_)
     fold, grid = folds_for(150)[0], make_grid(ALPHAS, "absolute")
-    made = prepare_spaces(x, labels, [fold], grid)
     gammas = np.array([[0.5, 0.5, 0.0]])
-    choice, _ = choose_bands(
-        made, banded_blocks(made, y, gammas, grid, [fold], 500), fold, grid, gammas
-    )
+    choice, _ = choose_bands(fit_of(x, labels, y, fold, grid, gammas), fold, gammas)
     near = refined_gammas(choice, 300)
     assert near.sum(axis=1) == pytest.approx(1.0)
     assert near.mean(axis=0) == pytest.approx([0.5, 0.5, 0.0], abs=0.03)
@@ -379,11 +392,11 @@ def test_small_penalties_go_over_to_float64_and_absurd_ones_are_refused():
     made = prepare_spaces(
         x.astype(np.float32), labels, folds_for(100), make_grid([1e-4, 1.0], "absolute")
     )
-    assert made.dtype == np.float64
+    assert made.form.dtype == np.float64
     made = prepare_spaces(
         x.astype(np.float32), labels, folds_for(100), make_grid([1.0, 10.0], "absolute")
     )
-    assert made.dtype == np.float32
+    assert made.form.dtype == np.float32
     with pytest.raises(InputError, match="raise it"):
         prepare_spaces(x, labels, folds_for(100), make_grid([1e-14], "absolute"))
 
@@ -440,3 +453,194 @@ def test_no_warning_escapes():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         BandedRidgeCV(labels, n_iter=4).fit(x, y)
+
+
+def weighted_and_plain(kind, standardize, gamma):
+    """A view with weights, and a form of the features that were scaled and chosen by hand."""
+    x, labels, y = data(120, (6, 10, 4), targets=7)
+    x[:, 3] = 2.0
+    order = np.random.default_rng(4).permutation(len(labels))
+    x, labels = x[:, order], labels[order]
+    folds = folds_for(120)
+    layout = layout_of(120, folds)
+    kept = gamma[labels] > 0
+    if kind == "kernel":
+        scaled = Scaled(x, layout, standardize)
+        view = KernelForm(scaled, layout, np.float64, space_of=labels).weighted(gamma)
+        by_hand = Scaled(x[:, kept], layout, standardize)
+        by_hand.x = by_hand.x * np.sqrt(gamma)[labels[kept]]
+        plain = KernelForm(by_hand, layout, np.float64)
+    else:
+        options = {"dtype": np.float64, "stream": kind == "streamed"}
+        whole = GramForm(x, layout, standardize, space_of=labels, **options)
+        view = whole.weighted(gamma)
+        by_hand = x[:, kept]
+        if standardize:  # before the weights: scaling after them would undo them
+            rows = folds[0].train
+            by_hand = by_hand / np.where(np.ptp(by_hand[rows], axis=0) > 0, by_hand[rows].std(0), 1)
+        plain = GramForm(by_hand * np.sqrt(gamma)[labels[kept]], layout, False, **options)
+    return view, plain, x, labels, y[layout.order] - y[layout.order].mean(axis=0), folds[0]
+
+
+@pytest.mark.parametrize("kind", ["gram", "streamed", "kernel"])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("gamma", [(0.7, 0.0, 0.3), (0.0, 0.0, 1.0), (0.2, 0.5, 0.3)])
+def test_a_view_equals_the_form_of_features_scaled_by_hand(kind, standardize, gamma):
+    gamma = np.array(gamma)
+    view, plain, x, labels, y, fold = weighted_and_plain(kind, standardize, gamma)
+    found = []
+    for form in (view, plain):
+        train, test = form.layout.members(fold.train), form.layout.members(fold.test)
+        basis, crossed = form.basis(train), form.cross(y)
+        b = shrunk(NUMPY, basis, form.project(basis, crossed), 3.0)
+        held = form.held_out(basis, test)
+        found.append((basis, b, held, form.predict(basis, test, b)))
+    (basis, b, held, predicted), (other, _, there, expected) = found
+    weights = view.weights(basis, b)
+    top = len(basis.eigenvalues)
+    assert basis.eigenvalues == pytest.approx(other.eigenvalues[-top:], abs=1e-8)
+    assert predicted == pytest.approx(expected, abs=1e-9)
+    assert (held.upper.T @ held.upper).trace() == pytest.approx((there.upper**2).sum())
+    # penalties of scale trace count in the mean eigenvalue of features that count their weight
+    count = gamma[labels].sum() - gamma[0]  # the constant feature is of the first space
+    assert basis.mean_eigenvalue == pytest.approx(basis.eigenvalues.sum() / count)
+    # predictions from one space each add up, and a space of weight 0 predicts nothing
+    test = view.layout.members(fold.test)
+    parts = [view.predict(basis, test, b, space) for space in range(3)]
+    assert sum(parts) == pytest.approx(predicted, abs=1e-10)
+    for part, weight in zip(parts, gamma, strict=True):
+        assert np.any(part) == (weight > 0)
+    assert weights[0].shape == (len(labels), 7)
+    assert np.all(weights[0][gamma[labels] == 0] == 0)
+    assert x[fold.test] @ weights[0] + weights[1] == pytest.approx(predicted, abs=1e-8)
+
+
+def test_a_view_copies_no_matrix_and_decomposes_its_own_features_only():
+    x, _, y = data(600, (500, 20), targets=3)
+    folds = folds_for(600)
+    labels = np.repeat([0, 1], [500, 20])
+    layout = layout_of(600, folds)
+    form = GramForm(x, layout, False, np.float64, space_of=labels)
+    matrix = 8 * 520**2
+    assert form._grams.nbytes == 4 * matrix
+    tracemalloc.start()
+    views = [form.weighted(np.array(gamma)) for gamma in ((0.5, 0.5), (0.0, 1.0))]
+    assert tracemalloc.get_traced_memory()[1] < matrix / 50
+    for view in views:
+        assert np.shares_memory(view._grams, form._grams) and np.shares_memory(view._x, form._x)
+    tracemalloc.reset_peak()
+    basis = views[1].basis(layout.members(folds[0].train))
+    views[1].held_out(basis, layout.members(folds[0].test))
+    assert len(basis.eigenvalues) == 20
+    assert tracemalloc.get_traced_memory()[1] < matrix / 5
+    tracemalloc.stop()
+    # what one view makes of the targets is what another needs
+    crossed = form.cross(y - y.mean(axis=0))
+    assert views[1].project(basis, crossed).shape == (20, 3)
+
+
+@pytest.mark.parametrize("form", ["gram", "streamed", "kernel"])
+def test_torch_equals_numpy(form):
+    pytest.importorskip("torch")
+    sizes = (60, 50, 40) if form == "kernel" else (6, 10, 4)
+    x, labels, y = data(120, sizes, targets=40)
+    spaces = {f"s{space}": x[:, labels == space] for space in range(3)}
+    folds, grid = folds_for(120, embargo=2.0), make_grid(ALPHAS, "trace")
+    options = {"n_iter": 8, "form": form, "dtype": np.float64}
+    ours, theirs = (
+        cross_validate_banded(spaces, y, folds, grid, **options, backend=backend)
+        for backend in ("numpy", "torch")
+    )
+    assert ours.attrs == theirs.attrs and ours.attrs["form"] == form
+    assert np.array_equal(ours["gamma"].values, theirs["gamma"].values)
+    for name in ("alpha", "r", "r2", "validation", "split", "offset"):
+        assert ours[name].values == pytest.approx(theirs[name].values, abs=1e-9), name
+    one, other = (
+        BandedRidgeCV(labels, n_iter=8, alphas=ALPHAS, form=form, backend=backend).fit(x, y)
+        for backend in ("numpy", "torch")
+    )
+    assert one.coef_ == pytest.approx(other.coef_, abs=1e-9)
+    assert one.intercept_ == pytest.approx(other.intercept_, abs=1e-9)
+
+
+def test_streamed_equals_gram():
+    x, labels, y = data(160)
+    spaces = {f"s{space}": x[:, labels == space] for space in range(3)}
+    folds, grid = folds_for(160), make_grid(ALPHAS, "trace")
+    ours, theirs = (
+        cross_validate_banded(spaces, y, folds, grid, n_iter=8, form=form, dtype=np.float64)
+        for form in ("gram", "streamed")
+    )
+    for name in ours:
+        assert ours[name].values == pytest.approx(theirs[name].values, abs=1e-8), name
+
+
+@dataclass(frozen=True)
+class Failing(NumpyBackend):
+    """Memory that runs out at some products of the sweep."""
+
+    at: tuple = ()
+    state: dict = field(default_factory=lambda: {"calls": 0})
+
+    def fast_matmul(self, a, b):
+        self.state["calls"] += 1
+        if self.state["calls"] in self.at:
+            raise MemoryError("no more")
+        return super().fast_matmul(a, b)
+
+
+@pytest.mark.parametrize("form", ["gram", "kernel"])
+def test_memory_that_runs_out_in_a_search_changes_no_number(form, monkeypatch):
+    """In the screening after the first inner fold, and in the search that follows."""
+    # of a size at which tiles are as wide as the blocks that fit
+    sizes = (70, 70) if form == "gram" else (90, 120)
+    x, labels, y = data(260, sizes, targets=1024)
+    spaces = {"a": x[:, labels == 0], "b": x[:, labels == 1]}
+    folds, grid = folds_for(260)[:1], make_grid(np.logspace(0, 3, 4), "trace")
+    args = (spaces, y.astype(np.float32), folds, grid)
+    plain = cross_validate_banded(*args, n_iter=6)
+    assert plain.attrs["form"] == form and json.loads(plain.attrs["retries"]) == []
+    failing = Failing(at=(7, 140))
+    monkeypatch.setattr("braid.encoding.banded.backend_for", lambda *_: failing)
+    found = cross_validate_banded(*args, n_iter=6)
+    assert [text.split(":")[-1] for text in json.loads(found.attrs["retries"])] == [
+        " again with 512 at a time",
+        " again with 256 at a time",
+    ]
+    assert found.attrs["form"] == form and found.attrs["dropped"] == plain.attrs["dropped"]
+    assert np.array_equal(found["gamma"].values, plain["gamma"].values)
+    for name in ("alpha", "r", "r2", "validation", "split", "offset"):
+        assert found[name].values == pytest.approx(plain[name].values, abs=1e-5), name
+
+
+def test_the_smallest_block_goes_over_to_the_streamed_form_and_stays_there(monkeypatch):
+    x, labels, y = data(160, targets=100)
+    spaces = {f"s{space}": x[:, labels == space] for space in range(3)}
+    folds, grid = folds_for(160), make_grid(ALPHAS, "trace")
+    plain = cross_validate_banded(spaces, y, folds, grid, n_iter=4, dtype=np.float64)
+    failing = Failing(at=(3, 4))
+    monkeypatch.setattr("braid.encoding.banded.backend_for", lambda *_: failing)
+    found = cross_validate_banded(spaces, y, folds, grid, n_iter=4, dtype=np.float64)
+    retries = json.loads(found.attrs["retries"])
+    assert "again with 64 at a time" in retries[0]
+    assert "going over to the streamed form" in retries[1] and len(retries) == 2
+    assert found.attrs["form"] == "streamed"
+    for name in ("gamma", "alpha", "r2"):
+        assert found[name].values == pytest.approx(plain[name].values, abs=1e-8), name
+
+
+def test_order_of_features_does_not_matter():
+    """Spaces whose features lie between those of others, as `groups` allows."""
+    x, labels, y = data(150)
+    order = np.random.default_rng(2).permutation(len(labels))
+    gammas = draw_gammas(3, 6)
+    # spaces are numbered by their first feature
+    space_of, first = spaces_of_groups(labels[order], len(labels))
+    options = {"alphas": ALPHAS, "alpha_scale": "trace"}
+    plain = BandedRidgeCV(labels, gammas=gammas, **options).fit(x, y)
+    mixed = BandedRidgeCV(labels[order], gammas=gammas[:, first], **options).fit(x[:, order], y)
+    assert mixed.coef_ == pytest.approx(plain.coef_[:, order], abs=1e-9)
+    assert mixed.gamma_ == pytest.approx(plain.gamma_[first])
+    split = mixed.split_r2(x[:, order], y).parts
+    assert split == pytest.approx(plain.split_r2(x, y).parts[first], abs=1e-9)
+    assert np.array_equal(first[space_of], labels[order])

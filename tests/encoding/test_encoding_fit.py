@@ -123,6 +123,17 @@ def test_grid_edges_are_warned_of(pair):
     assert fit.attrs["edge_low"] + fit.attrs["edge_high"] == pytest.approx(1.0)
 
 
+def test_what_silent_targets_choose_is_no_reason_to_widen_the_grid(pair):
+    design, response = pair(runs=(600, 600), delays=tuple(range(12)))
+    noise = np.random.default_rng(0).standard_normal((response.sizes["sample"], 100))
+    noise[:, :10] += 1.0 * response.values[:, :10] / response.values[:, :10].std(axis=0)
+    both = response.isel(target=np.arange(100) % response.sizes["target"]).copy(data=noise)
+    both = both.assign_coords(target=[f"t{k}" for k in range(100)])
+    fit = fit_encoding(design, both, PARAMS)
+    assert fit.attrs["edge_low"] + fit.attrs["edge_high"] > 0.05
+    assert "of the grid" not in fit.attrs["warnings"]
+
+
 def test_refit_weights_predict_as_a_fit_of_all_rows(pair):
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
@@ -170,13 +181,13 @@ def test_bad_input_is_named(pair):
     with pytest.raises(InputError, match="do not line up"):
         fit_encoding(design.isel(sample=slice(10, None)), response, PARAMS)
     with pytest.raises(InputError, match="'gpu' is not one of cpu, cuda, auto"):
-        fit_encoding(design, response, PARAMS, device="gpu")
+        fit_encoding(design, response, {**PARAMS, "ridge": {"device": "gpu"}})
 
 
 def test_cuda_is_never_replaced_in_silence(pair):
     design, response = pair()
     with pytest.raises(BraidError, match="device: cuda"):
-        fit_encoding(design, response, PARAMS, device="cuda")
+        fit_encoding(design, response, {**PARAMS, "ridge": {"device": "cuda"}})
 
 
 def test_folds_of_reads_labels(pair):

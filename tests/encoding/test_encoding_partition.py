@@ -1,5 +1,6 @@
 """Variance partition and the test of a unique part, against separate fits and planted truth."""
 
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -9,12 +10,26 @@ from sklearn.metrics import r2_score
 
 from braid.common import BraidError, InputError
 from braid.encoding import Fold, RidgeCV, Split, make_folds, make_grid
+from braid.encoding.backend import NumpyBackend
 from braid.encoding.freedman_lane import out_of_fold, unique_part_test
 from braid.encoding.partition import parts_of, subsets, variance_partition
-from braid.encoding.solver import centred, cross_validate, predict_fixed, prepare
+from braid.encoding.solver import centred, cross_tiles, cross_validate, predict_fixed, prepare
 from braid.encoding.spaces import prepare_spaces
 
 ALPHAS = np.logspace(-2, 4, 7)
+
+
+@dataclass(frozen=True)
+class Failing(NumpyBackend):
+    """Memory that runs out at the fifth product of a sweep."""
+
+    state: dict = field(default_factory=lambda: {"calls": 0})
+
+    def fast_matmul(self, a, b):
+        self.state["calls"] += 1
+        if self.state["calls"] == 5:
+            raise MemoryError("no more")
+        return super().fast_matmul(a, b)
 
 
 def folds_for(n, k=4, embargo=0.0):
@@ -299,6 +314,47 @@ def test_blocks_missing_and_constant_targets_in_the_test_of_a_unique_part():
     assert blocked["null"].values == pytest.approx(whole["null"].values, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("form", ["gram", "streamed", "kernel"])
+def test_torch_equals_numpy(form):
+    pytest.importorskip("torch")
+    spaces, y = data(120, (60, 70, 20) if form == "kernel" else (4, 6, 3), targets=30)
+    folds, grid, draws = folds_for(120, embargo=2.0), make_grid(ALPHAS), permutations(3, 120)
+    options = {"form": form, "dtype": np.float64}
+    ours, theirs = (
+        variance_partition(spaces, y, folds, grid, **options, backend=backend)
+        for backend in ("numpy", "torch")
+    )
+    assert ours.attrs == theirs.attrs and ours.attrs["form"] == form
+    for name in ("r2", "alpha", "variance"):
+        assert ours[name].values == pytest.approx(theirs[name].values, abs=1e-9), name
+    for alpha in ("reselect", "fixed"):
+        ours, theirs = (
+            unique_part_test(
+                spaces, y, "a", folds, grid, draws, alpha=alpha, **options, backend=backend
+            )
+            for backend in ("numpy", "torch")
+        )
+        for name in ("unique", "null", "p"):
+            assert ours[name].values == pytest.approx(theirs[name].values, abs=1e-6), name
+
+
+def test_memory_that_runs_out_changes_no_part(monkeypatch):
+    spaces, y = data(120, targets=300)
+    folds, grid, draws = folds_for(120), make_grid(ALPHAS), permutations(3, 120)
+    parts = variance_partition(spaces, y, folds, grid, dtype=np.float64)
+    unique = unique_part_test(spaces, y, "a", folds, grid, draws, dtype=np.float64)
+    for room, call, args, plain, names in (
+        ("partition", variance_partition, (folds, grid), parts, ("variance", "alpha")),
+        ("freedman_lane", unique_part_test, ("a", folds, grid, draws), unique, ("unique", "null")),
+    ):
+        failing = Failing()
+        monkeypatch.setattr(f"braid.encoding.{room}.backend_for", lambda *_, b=failing: b)
+        found = call(spaces, y, *args, dtype=np.float64)
+        assert "again with 128 at a time" in found.attrs["retries"]
+        for name in names:
+            assert found[name].values == pytest.approx(plain[name].values, abs=1e-6), name
+
+
 def test_whole_numbers_as_targets():
     spaces, y = data(120, targets=3)
     whole = np.round(3 * y).astype(int)
@@ -323,17 +379,18 @@ def test_hold_out_residuals_come_from_the_inner_folds():
     inner = (Split(np.arange(40), np.arange(40, 80)), Split(np.arange(40, 80), np.arange(40)))
     fold, grid = Fold("holdout", train, test, inner), make_grid([10.0], "absolute")
     space_of = np.repeat(np.arange(3), [4, 6, 3])
-    made = prepare_spaces(x, space_of, [fold], grid, dtype=np.float64)
-    crossed = made.cross(y)
-    found = out_of_fold(made, crossed, [fold], np.ones(3), np.full((1, 4), 10.0))
+    model = prepare_spaces(x, space_of, [fold], grid, dtype=np.float64)
+    block, mean = centred(model.arrange(y))
+    tiles, alpha = cross_tiles(model, block, apart=True), np.full((1, 4), 10.0)
+    found = out_of_fold(model, tiles, alpha, np.float64)
     for one in (fold, *inner):
         expected = RidgeCV([10.0]).fit(x[one.train], y[one.train]).predict(x[one.test])
-        assert found[one.test] + crossed.centre == pytest.approx(expected)
+        assert found[one.test] + mean == pytest.approx(expected)
     # inner folds that leave rows untested give no residual for them
     part = Fold("holdout", train, test, (inner[0], Split(np.arange(40, 80), np.arange(20))))
-    made = prepare_spaces(x, space_of, [part], grid, dtype=np.float64)
+    model = prepare_spaces(x, space_of, [part], grid, dtype=np.float64)
     with pytest.raises(InputError, match="row 20 trains but is never tested"):
-        out_of_fold(made, made.cross(y), [part], np.ones(3), np.full((1, 4), 10.0))
+        out_of_fold(model, tiles, alpha, np.float64)
 
 
 def test_draws_that_do_not_fit_are_refused():

@@ -111,3 +111,37 @@ def test_word_statistics(
 ) -> None:
     found = _get({"source": "word_statistics", "modality": "language"}, units, film[0], tmp_path)
     np.testing.assert_array_equal(found[:3], [[1, 6, 3], [0, 0, 0], [1, 4, 6]])
+
+
+def test_word_frequency(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"Spelling": ["The", "house", "cat"], "per_million": [50_000.0, 500.0, 20]}
+    )
+    table.to_csv(tmp_path / "counts.tsv", sep="\t", index=False)
+    settings = {"table": "counts.tsv", "word": "Spelling", "count": "per_million"}
+    entry = {"source": "word_frequency", "modality": "language", "settings": settings}
+    words = ["the", "House,", "zyx", "n/a", "\u201ccat\u201d"]
+    units = pd.DataFrame({"unit": list("abcde"), "text": words, "word": words})
+    found = _get(entry, units, tmp_path, tmp_path / "store")
+    expected = [[np.log10(50_000), 1], [np.log10(500), 1], [1, 0], [0, 0], [np.log10(20), 1]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(InputError, match=r"counts\.tsv has none of the units' words"):
+        _get(entry, units.iloc[2:4], tmp_path, tmp_path / "store")
+    for change, message in (
+        ({"table": None}, "set `table` of its settings to a table of word counts"),
+        ({"table": "gone.tsv"}, r"gone\.tsv: no such table; correct `table`"),
+        ({"count": "zipf"}, r"counts\.tsv: column 'zipf' is missing"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong = {**entry, "settings": {**settings, **change}}
+            _get(wrong, units, tmp_path, tmp_path / "store")
+    table.assign(per_million=[1.0, 0.0, 2.0]).to_csv(tmp_path / "counts.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="column 'per_million' must hold positive numbers"):
+        _get(entry, units, tmp_path, tmp_path / "store")
+
+
+def test_settings_of_a_source_without_any(tmp_path: Path) -> None:
+    units = pd.DataFrame({"unit": ["a"], "text": ["house"]})
+    entry = {"source": "word_statistics", "modality": "language", "settings": {"window": 1}}
+    with pytest.raises(InputError, match="unknown setting 'window' of source word_statistics; it"):
+        _get(entry, units, tmp_path, tmp_path)

@@ -14,6 +14,7 @@ import pytest
 
 from braid.common import BraidError, InputError, sha256_of
 from braid.features import FeatureStore, extract, load_features
+from braid.features.extract import _fields
 from braid.features.forward import _quiet
 from braid.models import load_model
 
@@ -153,7 +154,7 @@ def test_repeated_inputs_run_once(
     model.module.register_forward_pre_hook(
         lambda _m, _a, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    manifest = extract(model, units, film[0], tmp_path)
+    manifest = extract(model, units, film[0], tmp_path, batch_size=4)
     assert sum(seen) == units["text"].nunique()
     values = load_features(manifest, tmp_path)["encoder.layer.1"]
     assert list(values["unit"].values) == list(units["unit"])
@@ -180,6 +181,34 @@ def test_manifest(tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path) -
     assert not {layer["key"] for layer in twin["layers"]} & set(
         layer["key"] for layer in manifest["layers"]
     )
+
+
+def test_the_key_covers_all_that_features_depend_on(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
+) -> None:
+    store, last = FeatureStore(tmp_path), "encoder.layer.1"
+
+    def key(**change: Any) -> str:
+        entry = {**tiny("vilt"), "layers": [{"module": last, "tokens": "fused", **change}]}
+        model = load_model("mine", entry)
+        return extract(model, units, film[0], store)["layers"][0]["key"]
+
+    plain = key()
+    fields = store.describe(plain)["fields"]
+    assert set(fields) == {
+        "extractor", "stimuli", "source", "content", "weights", "revision", "architecture",
+        "untrained", "processor", "context", "absent_picture", "clip", "precision", "dtype",
+        "layer", "tokens", "pooling", "normalize", "batch_axis", "reduce",
+    }  # fmt: skip
+    for change, field in (
+        ({"tokens": "fused.text"}, ("tokens", "fused", "fused.text")),
+        ({"pooling": "max"}, ("pooling", "mean", "max")),
+        ({"normalize": True}, ("normalize", False, True)),
+    ):
+        assert store.explain(plain, key(**change)) == [field]
+    model = load_model("mine", tiny("vilt"))
+    turned = replace(model.layers[0], batch_axis=1)
+    assert _fields(model, turned, 10) == {**_fields(model, model.layers[0], 10), "batch_axis": 1}
 
 
 def test_blank_inputs_are_empty_inputs(
@@ -363,7 +392,7 @@ def test_wrong_layers_are_named(
         get("bert", {"output": "last_hiden"})
     with pytest.raises(InputError, match="pooling none needs one vector per item"):
         get("bert", {"module": "encoder.layer.0", "pooling": "none"})
-    with pytest.raises(InputError, match=r"layer encoder.layer.0 has \d+ tokens for a text of"):
+    with pytest.raises(InputError, match=r"layer encoder.layer.0: it has \d+ tokens for a text of"):
         get("vilt", {"module": "encoder.layer.0", "tokens": "text"})
     with pytest.raises(BraidError, match="set 'batch_axis'"):
         get("bert", {"module": "encoder.layer.0", "batch_axis": 1})

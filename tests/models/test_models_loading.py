@@ -18,6 +18,8 @@ from braid.models.pooling import pool
 torch = pytest.importorskip("torch")
 Tiny = Callable[[str], dict[str, Any]]
 KINDS = ["bert", "gpt2", "vit", "vilt", "clip"]
+WEIGHTS = (".safetensors", ".pt", ".pth")
+ALL_KINDS = [*KINDS, "timm_beit", "timm_convnext", "slip", "slip_clip", "slip_simclr", "albef"]
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
 
 
@@ -43,7 +45,7 @@ def test_weights_are_the_checkpoints(tiny: Tiny, kind: str) -> None:
     assert len(model.layers) >= 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_untrained_twin(tiny: Tiny, kind: str) -> None:
     entry = tiny(kind)
     trained = load_model("mine", entry)
@@ -59,14 +61,15 @@ def test_untrained_twin(tiny: Tiny, kind: str) -> None:
     assert twin.untrained is not None and trained.untrained is None
     shapes = {name: value.shape for name, value in trained.module.state_dict().items()}
     assert {name: value.shape for name, value in twin.module.state_dict().items()} == shapes
-    matrices = [value for value in twin.module.parameters() if value.ndim == 2]
-    assert all(value.std() > 1e-4 for value in matrices if value.numel() > 64)
+    named = twin.module.named_parameters()
+    matrices = [value for key, value in named if key.endswith("weight") and value.ndim == 2]
+    assert matrices and all(value.std() > 1e-6 for value in matrices if value.numel() > 64)
 
 
 def test_untrained_twin_never_reads_the_weights(tiny: Tiny, tmp_path: Path) -> None:
-    for kind in ("bert", "clip"):
+    for kind in ("bert", "clip", "timm_beit", "slip", "albef"):
         entry = _copy(tiny(kind), tmp_path / kind)
-        (file,) = Path(entry["path"]).glob("*.safetensors")
+        (file,) = (f for f in Path(entry["path"]).iterdir() if f.suffix in WEIGHTS)
         file.unlink()
         twin = load_model("mine", entry, untrained=True, seed=1)
         assert twin.weights == load_model("mine", tiny(kind), untrained=True, seed=1).weights
@@ -95,13 +98,22 @@ def test_digests_follow_content(tiny: Tiny, tmp_path: Path) -> None:
     assert load_model("mine", {**entry, "max_tokens": 8}).context["max_tokens"] == 8
 
 
-@pytest.mark.parametrize("kind", ["bert", "clip"])
+@pytest.mark.parametrize("kind", ["bert", "clip", "timm_convnext", "slip", "albef"])
 def test_damaged_weights_are_named(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     entry = _copy(tiny(kind), tmp_path / kind)
-    (file,) = Path(entry["path"]).glob("*.safetensors")
+    (file,) = (f for f in Path(entry["path"]).iterdir() if f.suffix in WEIGHTS)
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(InputError, match=f"model 'mine': {entry['path']} cannot be loaded"):
+    with pytest.raises(InputError, match=f"model 'mine': {entry['path']}.* cannot be loaded") as e:
         load_model("mine", entry)
+    assert "\n" not in str(e.value) and "fetch the checkpoint again" in str(e.value)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_pattern_that_fits_nothing_is_named(tiny: Tiny, kind: str) -> None:
+    for pattern in ("absent.{0..3}", "absent.*"):
+        entry = {**tiny(kind), "layers": [{"module": pattern, "tokens": "image"}]}
+        with pytest.raises(InputError, match=r"model 'mine': layer 'absent\..' does not exist; "):
+            load_model("mine", entry, untrained=True)
 
 
 def test_missing_tensor_is_an_error_unless_optional(tiny: Tiny, tmp_path: Path) -> None:
@@ -230,3 +242,34 @@ def test_pooling_by_hand() -> None:
     assert pool(values[:, 0], None, "mean").tolist() == [[1, 2], [5, 1]]
     with pytest.raises(ValueError, match="one vector per item"):
         pool(values, mask, "none")
+
+
+def test_parts_of_fused_layers_by_hand() -> None:
+    from braid.models.layers import Layer
+    from braid.models.parts import part_of
+
+    text_first = torch.tensor([[1, 2, 0, 8, 9], [3, 0, 0, 6, 7]])[:, :, None]
+    image_first = torch.tensor([[8, 9, 1, 2, 0], [6, 7, 3, 0, 0]])[:, :, None]
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    targets = torch.tensor([[False, True, False], [True, False, False]])
+
+    def kept(tokens: str, values: Any, first: bool, chosen: bool = False) -> list[list[int]]:
+        layer = Layer("mine", "mine", None, tokens, "mean")
+        part, real, target = part_of(layer, values, mask, targets, first)
+        marks = target if chosen else real
+        return [
+            row[marks[k]].flatten().tolist() if marks is not None else row.flatten().tolist()
+            for k, row in enumerate(part)
+        ]
+
+    for values, first in ((text_first, False), (image_first, True)):
+        assert kept("fused.text", values, first) == [[1, 2], [3]]
+        assert kept("fused.image", values, first) == [[8, 9], [6, 7]]
+        assert sorted(kept("fused", values, first)[0]) == [1, 2, 8, 9]
+        assert sorted(kept("fused", values, first)[1]) == [3, 6, 7]
+        assert kept("fused", values, first, chosen=True) == [[2], [3]]
+    assert kept("text", text_first[:, :3], False) == [[1, 2], [3]]
+    with pytest.raises(ValueError, match="5 tokens for a text of 3; correct its 'tokens'"):
+        kept("text", text_first, False)
+    with pytest.raises(ValueError, match="2 tokens for a text of 3"):
+        kept("fused", text_first[:, :2], False)

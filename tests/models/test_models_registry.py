@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from braid.common import InputError
+from braid.config import checkpoints_of, locked, read_lock
 from braid.models import check_entry, model_folder, read_registry, weight_files
 from braid.models.layers import expand, match, resolve_layers
+from braid.models.registry import NETWORKS, repository_files
+from braid.models.table import models_table
 
 GOOD = {"source": "transformers", "modality": "language", "path": "x", "layers": ["a.{0..1}"]}
 
@@ -17,7 +22,50 @@ def test_shipped_registry_is_valid(root: Path) -> None:
     entries = read_registry(root / "config" / "models.yaml")
     toys = {"toy-vit", "toy-bert", "toy-clip", "toy-vilt"}
     assert toys | {"all-minilm-l6-v2", "onehot", "given"} <= set(entries)
-    assert all(entry["objective"] for entry in entries.values())
+    for name, entry in entries.items():
+        assert entry["objective"], name
+        if entry["source"] in NETWORKS:
+            assert {"licence", "state"} <= set(entry), name
+        if entry.get("hub"):
+            assert {"parameters", "download", "data"} <= set(entry), name
+            # a name of a branch would be another network tomorrow
+            assert re.fullmatch("[0-9a-f]{40}", entry.get("revision", "0" * 40)), name
+
+
+STUDIED = (
+    *("slip-combo", "slip-clip", "slip-simclr", "albef", "blip", "flava", "beit", "convnext"),
+    *("sbert", "simcse", "bridgetower-base", "bridgetower-large", "roberta-base", "vit-base"),
+    *("clip-vit-b-32", "clip-vit-l-14", "vilt", "visualbert", "siglip2", "dinov2", "gpt2"),
+    *("qwen3-vl", "smolvlm2"),
+)
+
+
+def test_the_page_about_the_networks_is_up_to_date(root: Path) -> None:
+    config = root / "config"
+    studies = [config / "config.yaml", *sorted((config / "studies").glob("*.yaml"))]
+    page = models_table(read_registry(config / "models.yaml"), studies)
+    assert page == (config / "models.md").read_text(encoding="utf-8"), (
+        "write it again: python -m braid.models table"
+    )
+    for name in STUDIED:
+        assert f"| `{name}` |" in page
+
+
+def test_no_code_of_a_checkpoint_is_run(root: Path) -> None:
+    """Nothing in the library unpickles freely, or runs code that came with a checkpoint."""
+    for path in (root / "workflow").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "trust_remote_code" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            called = ast.unparse(node.func)
+            given = {word.arg: word.value for word in node.keywords}
+            if called == "torch.load":
+                assert ast.unparse(given["weights_only"]) == "True", path
+            if called in ("np.load", "numpy.load"):
+                assert ast.unparse(given.get("allow_pickle", ast.Constant(False))) == "False", path
+            assert called not in ("pickle.load", "pickle.loads", "joblib.load"), path
 
 
 @pytest.mark.parametrize(
@@ -31,9 +79,19 @@ def test_shipped_registry_is_valid(root: Path) -> None:
         ({"precision": "float8"}, "precision 'float8' is unknown"),
         ({"too_long": "middle"}, "too_long 'middle' is unknown; valid are: left, right, error"),
         ({"layers": []}, "key 'layers' is missing"),
-        ({"path": None}, "give either 'path'"),
-        ({"hub": "a/b"}, "give either 'path'"),
-        ({"path": None, "hub": "a/b"}, "needs a pinned 'revision'"),
+        ({"path": None}, "give one of 'path'"),
+        ({"hub": "a/b"}, "give one of 'path'"),
+        ({"path": None, "urls": ["https://a/b.pt", "https://c/b.pt"]}, "a file name of its own"),
+        ({"path": None, "urls": ["https://a/b/"]}, "a file name of its own"),
+        (
+            {"path": None, "urls": ["https://a/b.pt"], "sha256": {"c.pt": "0" * 8}},
+            "sha256 names 'c.pt'; did you mean 'b.pt'",
+        ),
+        (
+            {"path": None, "urls": ["https://a/b.pt"], "sha256": {"b.pt": "0" * 7}},
+            "8 to 64 hexadecimal digits, not '0000000'",
+        ),
+        ({"state": "toy"}, "state 'toy' is unknown"),
         ({"blank": "pictures"}, "'blank' leaves one of two inputs empty, but its modality is"),
         ({"blank": "image", "modality": "vision-language"}, "blank 'image' is unknown"),
         ({"batch_size": 0}, "batch_size must be a positive whole number, not 0"),
@@ -71,15 +129,81 @@ def test_missing_folders_and_packages(tmp_path: Path) -> None:
         weight_files("mine", {**GOOD, "path": str(tmp_path)})
 
 
-def test_uncached_hub_network_tells_how_to_fetch(
+def test_unlocked_and_uncached_networks_tell_how_to_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    entry = {**GOOD, "path": None, "hub": "some/network", "revision": "0" * 40}
-    with pytest.raises(InputError, match=r"some/network at revision 0+ is not in the local cache"):
-        model_folder("mine", entry)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path))
+    facts = {"sha256": "0" * 64, "size": 3}
+    for where in ({"hub": "some/network", "revision": "1" * 40}, {"urls": ["https://a.b/c.pt"]}):
+        entry = {**GOOD, "path": None, **where}
+        with pytest.raises(InputError, match=r"no entry of .*fetch --models mine` on a machine"):
+            model_folder("mine", entry)
+        lock = {checkpoints_of(entry)[0]: {"revision": "1" * 40, "files": {"c.pt": facts}}}
+        with pytest.raises(InputError, match=r"c\.pt of .* is not in the local cache; run `python"):
+            model_folder("mine", locked(entry, lock))
+
+
+def test_a_lock_holds_for_all_entries_of_a_checkpoint() -> None:
+    facts = {"sha256": "0" * 64, "size": 3}
+    lock = {
+        "a/b": {"revision": "1" * 40, "files": {"config.json": facts}},
+        "https://c/d": {"files": {}},
+    }
+    entry = {**GOOD, "path": None, "hub": "a/b"}
+    assert locked(entry, lock)["lock"]["revision"] == "1" * 40
+    assert "lock" not in locked({**entry, "revision": "2" * 40}, lock)
+    assert "lock" not in locked(GOOD, lock)
+    both = {
+        **GOOD,
+        "path": None,
+        "urls": ["https://c/d", "https://c/e"],
+        "tokenizer": {"hub": "a/b"},
+    }
+    assert "lock" not in locked(both, lock)
+    assert locked(both, lock)["tokenizer"]["lock"]["files"] == {"config.json": facts}
+    assert "lock" not in both["tokenizer"]
+
+
+def test_a_broken_lock_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "models.lock.yaml"
+    assert read_lock(path) == {}
+    for text, message in (
+        ("- a\n", "must be a mapping"),
+        ("a/b: {revision: x}\n", "the entry of a/b does not list its files"),
+        ("a/b: {files: {c: {sha256: x}}}\n", "the entry of a/b does not list its files"),
+        ("<<<<<<< HEAD\na: b\n", "not valid YAML"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_lock(path)
+
+
+REPOSITORY = [
+    ".gitattributes", "1_Pooling/config.json", "LICENSE", "README.md", "config.json",
+    "data_config.json", "flax_model.msgpack", "merges.txt", "model.safetensors", "modules.json",
+    "onnx/config.json", "onnx/model.onnx", "open_clip_model.safetensors", "pytorch_model.bin",
+    "tf_model.h5", "tokenizer.json", "vocab.txt",
+]  # fmt: skip
+SETTINGS = ["1_Pooling/config.json", "config.json", "merges.txt", "modules.json", "tokenizer.json"]
+
+
+def test_only_needed_files_of_a_repository_are_fetched() -> None:
+    needed = repository_files({"source": "transformers"}, REPOSITORY)
+    assert needed == sorted([*SETTINGS, "vocab.txt", "model.safetensors"])
+    assert "open_clip_model.safetensors" in repository_files({"source": "open_clip"}, REPOSITORY)
+    old = [file for file in REPOSITORY if not file.endswith(".safetensors")]
+    assert "pytorch_model.bin" in repository_files({"source": "transformers"}, old)
+    assert repository_files({}, REPOSITORY) == sorted([*SETTINGS, "vocab.txt"])
+    named = repository_files({"source": "timm", "file": "pytorch_model.bin"}, REPOSITORY)
+    assert "pytorch_model.bin" in named
+    assert "model.safetensors" not in named
+    shards = [f"model-0000{k}-of-00002.safetensors" for k in (1, 2)]
+    both = ["config.json", "model.safetensors.index.json", *shards]
+    other = ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00001.bin"]
+    assert repository_files({"source": "transformers"}, [*both, *other]) == sorted(both)
 
 
 def test_relative_path_is_found_from_anywhere(

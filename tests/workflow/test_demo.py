@@ -67,6 +67,22 @@ def test_no_job_needs_much_memory(demo):
     assert peaks[largest] < MOST_MB
 
 
+def test_ridge_jobs_keep_to_the_memory_that_is_planned_for_them(demo, snakemake):
+    plan = snakemake("--dry-run", "--forcerun", "fit", "permute", "--config", f"results={demo}")
+    planned = re.findall(
+        r"^    benchmark: (\S+/(?:fit|permute)/\S+)\n(?:    .*\n)*?    resources: .*mem_mb=(\w+)",
+        plan.stdout,
+        flags=re.MULTILINE,
+    )
+    assert len(planned) > 50
+    shares = {}
+    for path, megabytes in planned:
+        used = pd.to_numeric(pd.read_csv(path, sep="\t")["max_rss"], errors="coerce").max()
+        shares[path] = float(used) / int(megabytes)
+    print(f"at most {max(shares.values()):.2f} of the planned memory")
+    assert max(shares.values()) < 1
+
+
 def test_only_the_evaluation_reads_the_truth():
     rules = Path(__file__).resolve().parents[2] / "workflow" / "rules"
     readers = []

@@ -89,6 +89,12 @@ def one_layer(content: str) -> str:
     return yaml.safe_dump(registry, sort_keys=False)
 
 
+def other_licence(content: str) -> str:
+    registry = yaml.safe_load(content)
+    registry["toy-bert"]["licence"] = "MIT"
+    return yaml.safe_dump(registry, sort_keys=False)
+
+
 def other_colour(content: str) -> str:
     return re.sub(r"\"#[0-9a-fA-F]{6}\"", '"#123456"', content, count=1)
 
@@ -118,6 +124,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         | COMPONENTS
         | SHOWN,
     ),
+    # what only describes a network
+    "licence of one network": (text("config/models.yaml", other_licence), {"report"}),
     "alpha grid": (
         config(lambda c: c["analyses"]["blocks"]["ridge"]["alphas"].update(n=4)),
         per_fit("fit", "permute") | COMPARED | COMPONENTS | SHOWN,

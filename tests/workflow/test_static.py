@@ -27,6 +27,7 @@ ROOMS = [
     "concepts",
     "probe",
     "report",
+    "sharing",
 ]
 KEYWORDS = [
     "input",

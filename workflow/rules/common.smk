@@ -1,19 +1,23 @@
 # Names, paths and slices of the config that the rules share. No science.
+import json
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-LIBRARY = Path(workflow.basedir) / "workflow" / "scripts"
+# of this file, not of the main Snakefile: another workflow may use this one as a module
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent
+LIBRARY = WORKFLOW / "scripts"
 sys.path.insert(0, str(LIBRARY))
 
 from braid import config as study  # noqa: E402
 from braid.common.errors import InputError  # noqa: E402
+from braid.encoding.planner import predict_job_mb  # noqa: E402
 
 try:
     config = study.prepare(
         config,
-        Path(workflow.basedir) / "workflow" / "schemas",
+        WORKFLOW / "schemas",
         where=", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml",
     )
     DATASETS = config["datasets"]
@@ -30,9 +34,21 @@ RESULTS = f"{config['results']}/{config['study']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 TABLES = "sites models regions comparisons nulls layers excluded quality".split()
+SNAKEMAKE_MB = 300  # a cluster job runs Snakemake too, beside the script
 GPU = 0 if config["device"] == "cpu" else 1
 COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
 NETWORKS = sorted({name for entry in ANALYSES.values() for name in study.networks_of(entry)})
+STIMULI = study.shared_stimuli(ANALYSES)
+
+
+def check_roots():
+    """Stop before any job where the BIDS root of a data set does not exist."""
+    for name, entry in DATASETS.items():
+        if entry["root"] != SIMULATED.get("root"):
+            try:
+                study.check_root(name, entry)
+            except InputError as error:
+                raise WorkflowError(f"braid: {error}") from None
 
 
 def one_of(names):
@@ -104,20 +120,50 @@ def fits_of(kind):
     ]
 
 
+def entry_of(wildcards):
+    return config["registry"][study.base_of(wildcards.model)]
+
+
 def registry_slice(wildcards):
-    return study.ordered(config["registry"][study.base_of(wildcards.model)])
+    return study.features_slice(entry_of(wildcards))
+
+
+def network_gpu(wildcards):
+    """GPUs of a job that runs a network; features without one need none."""
+    return GPU if study.is_network(entry_of(wildcards)) else 0
+
+
+def network_memory(wildcards, attempt):
+    """Memory in MB: 4 bytes for each weight, read from a file and put into a network."""
+    return (3000 + round(2 * 4 * entry_of(wildcards).get("parameters", 0))) * attempt
 
 
 def files_of_network(name):
-    """Files of a network in a folder: a change of theirs re-runs what depends on them."""
-    folder = Path(str(config["registry"][name].get("path", "")))
-    if not folder.parts or not folder.is_dir():
-        return []
-    return sorted(str(path) for path in folder.iterdir() if path.is_file())
+    """Files of a network or a control: a change of theirs re-runs what depends on them."""
+    entry = config["registry"][name]
+    settings = [entry.get("settings", {}).get(key) for key in ("path", "keys", "table")]
+    # FILE::DATASET
+    files = [Path(str(value).split("::")[0]) for value in settings if value]
+    folder = Path(str(entry.get("path", "")))
+    if folder.parts and folder.is_dir():
+        files += folder.iterdir()
+    return sorted(str(path) for path in files if path.is_file())
 
 
 def weight_files(wildcards):
     return files_of_network(study.base_of(wildcards.model))
+
+
+def combined_designs(ending):
+    """Function of the wildcards that gives the designs of a combination's networks."""
+
+    def of_wildcards(wildcards):
+        return [
+            f"{RESULTS}/design/{wildcards.analysis}/{model}/sub-{wildcards.subject}.{ending}"
+            for model in ANALYSES[wildcards.analysis]["combinations"][wildcards.model]
+        ]
+
+    return of_wildcards
 
 
 def compared_slice(wildcards):
@@ -156,11 +202,12 @@ def comparisons_of_all():
 
 
 def features_of_all():
-    return [
-        f"{RESULTS}/features/{analysis}/{model}.json"
+    found = [
+        f"{RESULTS}/features/{STIMULI[analysis]}/{model}.json"
         for analysis, entry in ANALYSES.items()
         for model in study.networks_of(entry)
     ]
+    return list(dict.fromkeys(found))
 
 
 def clean_of_all(ending):
@@ -193,12 +240,12 @@ def truth_slice():
     }
 
 
-def transferred(stage, side):
+def transferred(stage, side, ending="nc"):
     """Function of the wildcards that gives a file of the source or the target of a transfer."""
 
     def of_wildcards(wildcards):
         analysis = config["transfers"][wildcards.transfer][side]
-        pattern = "{results}/{stage}/{analysis}/{model}/sub-{subject}.nc"
+        pattern = f"{{results}}/{{stage}}/{{analysis}}/{{model}}/sub-{{subject}}.{ending}"
         if stage == "responses":
             pattern = "{results}/{stage}/{analysis}/sub-{subject}.nc"
         names = {"results": RESULTS, "stage": stage, "analysis": analysis}
@@ -229,7 +276,11 @@ def of_component(pattern):
 
     def of_wildcards(wildcards):
         entry = config["components"][wildcards.component]
-        names = {"analysis": entry["analysis"], "model": entry["model"]}
+        names = {
+            "analysis": entry["analysis"],
+            "stimuli": STIMULI[entry["analysis"]],
+            "model": entry["model"],
+        }
         path = f"{RESULTS}/{pattern}"
         if "{subject}" not in pattern:
             return path.format(**names)
@@ -268,6 +319,15 @@ def probes_of_all():
     return [f"{RESULTS}/probes/{name}.tsv" for name in config["probes"]]
 
 
+def factor_store(wildcards, resources):
+    """Where decompositions are kept, and how much of them.
+
+    No number depends on it: a change runs nothing again, as Snakemake does not compare params
+    that are functions of `resources`.
+    """
+    return {"root": config["factor_store"], "limit_gb": config["factor_store_gb"]}
+
+
 def rooms(*names):
     """Digest of rooms of the library: a rule re-runs when the code it uses has changed."""
     return study.digest_of_rooms(LIBRARY / "braid", *names)
@@ -276,6 +336,58 @@ def rooms(*names):
 def memory(mb):
     """Memory of a job in MB; more of it at each retry."""
     return lambda wildcards, attempt: mb * attempt
+
+
+def ridge_memory(analysis_of, *shapes, draws=False):
+    """Function that gives a ridge job's memory in MB, planned from the sizes of its designs.
+
+    Designs are made by other jobs: until they are, Snakemake lists the memory as to be determined.
+    """
+
+    def of_job(wildcards, input, attempt):
+        entry, total = analysis_of(wildcards), SNAKEMAKE_MB
+        for name in shapes:
+            shape = json.loads(Path(input[name]).read_text())
+            total += predict_job_mb(
+                n=shape["samples"],
+                p=shape["features"],
+                targets=shape["targets"],
+                layers=shape["layers"],
+                n_folds=study.n_folds(entry["folds"], shape["runs"]),
+                alphas=entry["ridge"]["alphas"]["n"],
+                memory_mb=entry["ridge"]["memory_mb"],
+                draws=entry["test"]["n"] * len(entry["test"]["nulls"]) if draws else 0,
+            )
+        return total * attempt
+
+    return of_job
+
+
+def of_this_analysis(wildcards):
+    return ANALYSES[wildcards.analysis]
+
+
+def of_source(wildcards):
+    return ANALYSES[config["transfers"][wildcards.transfer]["source"]]
+
+
+def ridge_gpu(analysis_of):
+    """Function of the wildcards that gives the GPUs of a ridge job."""
+
+    def of_wildcards(wildcards):
+        return 0 if analysis_of(wildcards)["ridge"]["device"] == "cpu" else 1
+
+    return of_wildcards
+
+
+def ridge_environment(analysis_of):
+    """Function of the wildcards that gives a ridge job's environment: torch only for GPUs."""
+
+    def of_wildcards(wildcards):
+        on_cpu = analysis_of(wildcards)["ridge"]["device"] == "cpu"
+        return "../../envs/statistics.yaml" if on_cpu else "../../envs/accelerated.yaml"
+
+    return of_wildcards
 
 
 wildcard_constraints:

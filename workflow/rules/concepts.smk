@@ -1,8 +1,8 @@
 # Concepts: the dimensions that the encoding weights of all subjects' sites share.
 rule components:
     input:
-        units=of_component("units/{analysis}.tsv"),
-        manifest=of_component("features/{analysis}/{model}.json"),
+        units=of_component("units/{stimuli}.tsv"),
+        manifest=of_component("features/{stimuli}/{model}.json"),
         designs=of_component("design/{analysis}/{model}/sub-{subject}.nc"),
         responses=of_component("responses/{analysis}/sub-{subject}.nc"),
         fits=of_component("fits/{analysis}/{model}/sub-{subject}.nc"),
@@ -32,6 +32,7 @@ rule components:
         ),
         store=config["feature_store"],
         seed=config["seed"],
-        code=rooms("features", "concepts"),
+        factors=factor_store,
+        code=rooms("features", "encoding", "concepts"),
     script:
         "../scripts/components.py"

@@ -2,6 +2,7 @@
 rule fit:
     input:
         design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        shape=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.json",
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
     output:
         f"{RESULTS}/fits/{{analysis}}/{{model}}/sub-{{subject}}.nc",
@@ -10,13 +11,15 @@ rule fit:
     benchmark:
         f"{BENCHMARKS}/fit/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        ridge_environment(of_this_analysis)
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=ridge_memory(of_this_analysis, "shape"),
         runtime=120,
+        gpu=ridge_gpu(of_this_analysis),
     params:
         analysis=analysis_slice("folds", "ridge", "layers"),
+        factors=factor_store,
         code=rooms("encoding"),
     script:
         "../scripts/fit.py"

@@ -13,11 +13,12 @@ rule features:
         model=one_of(NETWORKS),
     conda:
         "../../envs/networks.yaml"
-    threads: 1
+    # small networks gain nothing from more; GPUs need some to prepare their pictures
+    threads: lambda wildcards: 4 if entry_of(wildcards).get("parameters", 0) > 20 else 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=network_memory,
         runtime=120,
-        gpu=GPU,
+        gpu=network_gpu,
     params:
         root=lambda wildcards: root_of(ANALYSES[wildcards.analysis]["dataset"]),
         entry=registry_slice,
@@ -32,11 +33,14 @@ rule features:
 
 rule design:
     input:
-        manifest=f"{RESULTS}/features/{{analysis}}/{{model}}.json",
+        manifest=lambda wildcards: (
+            f"{RESULTS}/features/{STIMULI[wildcards.analysis]}/{wildcards.model}.json"
+        ),
         events=f"{RESULTS}/events/{{analysis}}/sub-{{subject}}.tsv",
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
     output:
-        f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        shape=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.json",
     log:
         f"{LOGS}/design/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:
@@ -59,14 +63,11 @@ rule design:
 
 rule combine:
     input:
-        designs=lambda wildcards: expand(
-            f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
-            analysis=wildcards.analysis,
-            model=ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
-            subject=wildcards.subject,
-        ),
+        designs=combined_designs("nc"),
+        shapes=combined_designs("json"),
     output:
-        f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        shape=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.json",
     log:
         f"{LOGS}/combine/{{analysis}}/{{model}}/sub-{{subject}}.log",
     benchmark:

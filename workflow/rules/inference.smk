@@ -2,6 +2,7 @@
 rule permute:
     input:
         design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
+        shape=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.json",
         response=f"{RESULTS}/responses/{{analysis}}/sub-{{subject}}.nc",
         fit=f"{RESULTS}/fits/{{analysis}}/{{model}}/sub-{{subject}}.nc",
     output:
@@ -13,15 +14,17 @@ rule permute:
     benchmark:
         f"{BENCHMARKS}/permute/{{analysis}}/{{model}}/sub-{{subject}}.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        ridge_environment(of_this_analysis)
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=ridge_memory(of_this_analysis, "shape", draws=True),
         runtime=240,
+        gpu=ridge_gpu(of_this_analysis),
     params:
         analysis=analysis_slice("folds", "ridge", "test"),
         seed=config["seed"],
-        code=rooms("inference"),
+        factors=factor_store,
+        code=rooms("encoding", "inference"),
     script:
         "../scripts/permute.py"
 

@@ -1,7 +1,7 @@
 # Probe: whether a vision-language network uses which picture belongs to which text.
 rule probe:
     input:
-        units=lambda wildcards: f"{RESULTS}/units/{probed(wildcards)['analysis']}.tsv",
+        units=lambda wildcards: f"{RESULTS}/units/{STIMULI[probed(wildcards)['analysis']]}.tsv",
         weights=probed_weights,
     output:
         table=f"{RESULTS}/probes/{{probe}}.tsv",
@@ -21,7 +21,7 @@ rule probe:
         gpu=GPU,
     params:
         settings=lambda wildcards: study.ordered(probed(wildcards)),
-        entry=lambda wildcards: study.ordered(config["registry"][probed(wildcards)["model"]]),
+        entry=lambda wildcards: study.features_slice(config["registry"][probed(wildcards)["model"]]),
         root=lambda wildcards: root_of(ANALYSES[probed(wildcards)["analysis"]]["dataset"]),
         device=config["device"],
         offline=config["models_offline"],

@@ -2,9 +2,11 @@
 rule transfer:
     input:
         source_design=transferred("design", "source"),
+        source_shape=transferred("design", "source", "json"),
         source_response=transferred("responses", "source"),
         source_fit=transferred("fits", "source"),
         target_design=transferred("design", "target"),
+        target_shape=transferred("design", "target", "json"),
         target_response=transferred("responses", "target"),
         target_fit=transferred("fits", "target"),
     output:
@@ -17,14 +19,16 @@ rule transfer:
     wildcard_constraints:
         transfer=one_of(config["transfers"]),
     conda:
-        "../../envs/statistics.yaml"
+        ridge_environment(of_source)
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=ridge_memory(of_source, "source_shape", "target_shape", draws=True),
         runtime=240,
+        gpu=ridge_gpu(of_source),
     params:
         analysis=transfer_slice,
         seed=config["seed"],
-        code=rooms("transfer"),
+        factors=factor_store,
+        code=rooms("encoding", "transfer"),
     script:
         "../scripts/transfer.py"

@@ -18,10 +18,11 @@ from braid.concepts import (
     spread_of,
     weight_components,
 )
+from braid.encoding import factor_store
 from braid.features import FeatureStore, load_features
 
-with job_log(snakemake.log[0]):
-    params, files, output = snakemake.params, snakemake.input, snakemake.output
+params, files, output = snakemake.params, snakemake.input, snakemake.output
+with job_log(snakemake.log[0]), factor_store(**params.factors):
     members = [
         Member(subject, *paths, read_table(sites))
         for subject, *paths, sites in zip(

@@ -18,6 +18,10 @@ with job_log(snakemake.log[0]):
         offline=params.offline,
     )
     manifest = extract(
-        network, read_table(snakemake.input.units), Path(params.root), FeatureStore(params.store)
+        network,
+        read_table(snakemake.input.units),
+        Path(params.root),
+        FeatureStore(params.store),
+        memory_mb=snakemake.resources.mem_mb,
     )
     write_json(snakemake.output.manifest, {**manifest, "model": name, **provenance()})

@@ -1,10 +1,11 @@
 """Test the encoding models of one network and one subject by permutation."""
 
 from braid.common import job_log, provenance, read_array, seed_for, write_array, write_table
+from braid.encoding import factor_store
 from braid.inference import SITES_COLUMNS, test_sites
 
-with job_log(snakemake.log[0]):
-    params, names = snakemake.params, snakemake.wildcards
+params, names = snakemake.params, snakemake.wildcards
+with job_log(snakemake.log[0]), factor_store(**params.factors):
     nulls, sites = test_sites(
         read_array(snakemake.input.design),
         read_array(snakemake.input.response)["response"],

@@ -1,10 +1,11 @@
 """Predict one analysis's responses with the models of another, for one network and subject."""
 
 from braid.common import job_log, provenance, read_array, seed_for, write_table
+from braid.encoding import factor_store
 from braid.transfer import TRANSFER_COLUMNS, transfer_sites
 
-with job_log(snakemake.log[0]):
-    params, names, files = snakemake.params, snakemake.wildcards, snakemake.input
+params, names, files = snakemake.params, snakemake.wildcards, snakemake.input
+with job_log(snakemake.log[0]), factor_store(**params.factors):
     table = transfer_sites(
         files.source_design,
         files.source_response,

@@ -162,7 +162,9 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
         the networks it uses under `registry`.
     """
     study = check(config, read_yaml(Path(schemas) / "config.schema.yaml"), where)
-    study["feature_store"] = _placed(study["feature_store"], study, where, "feature_store")
+    for key in ("feature_store", "factor_store"):
+        if study[key] is not None:
+            study[key] = _placed(study[key], study, where, key)
     for key in ("root", "truth") if "simulate" in study else ():
         study["simulate"][key] = _placed(study["simulate"][key], study, where, f"simulate.{key}")
     for name, dataset in study["datasets"].items():
@@ -197,10 +199,84 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
                     member, models_of(analysis), f"{where}: analyses.{name}.compare.{comparison}"
                 )
     _check_stages(study, registry, where)
-    used = {base_of(model) for a in study["analyses"].values() for model in networks_of(a)}
-    used |= {probe["model"] for probe in study["probes"].values()}
-    study["registry"] = {name: registry[name] for name in sorted(used)}
+    lock = read_lock(lock_file(study["models"]))
+    # what a job reads is what the lock names; without an entry there it stops and says how to fetch
+    study["registry"] = {name: locked(registry[name], lock) for name in used_by(study)}
     return study
+
+
+def used_by(study: Mapping[str, Any]) -> list[str]:
+    """Names of the registry's entries that a study runs or probes, sorted; it may lack defaults."""
+    names = {str(probe["model"]) for probe in study.get("probes", {}).values()}
+    for analysis in study["analyses"].values():
+        full = {"untrained": [], "combinations": {}, **analysis}
+        names |= {base_of(model) for model in networks_of(full)}
+    return sorted(names)
+
+
+def lock_file(registry: PathLike) -> Path:
+    """Lock file of a registry: beside it, `models.lock.yaml` for `models.yaml`."""
+    return Path(registry).with_suffix(".lock.yaml")
+
+
+def read_lock(path: PathLike) -> Config:
+    """Read a lock file; one that does not exist locks nothing.
+
+    Returns
+    -------
+    dict
+        Checkpoint (see `checkpoints_of`) to a mapping of `revision` (of hub repositories: the
+        commit) and `files`: name to `sha256` and `size` (bytes).
+
+    Raises
+    ------
+    InputError
+        If it is no valid YAML, or an entry is not of this form.
+    """
+    if not Path(path).is_file():
+        return {}
+    content = read_yaml(path) or {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a mapping of checkpoints; fetch the networks again")
+    for checkpoint, entry in content.items():
+        files = entry.get("files") if isinstance(entry, dict) else None
+        if not isinstance(files, dict) or not all(
+            isinstance(file, dict) and {"sha256", "size"} <= set(file) for file in files.values()
+        ):
+            raise InputError(
+                f"{path}: the entry of {checkpoint} does not list its files with sha256 and size; "
+                "remove it and fetch the network again"
+            )
+    return content
+
+
+def checkpoints_of(entry: Mapping[str, Any]) -> list[str]:
+    """Names under which the lock file keeps what an entry's `hub` or `urls` name.
+
+    A repository is named by its id and the revision that the entry pins, if any (`ID@REVISION`),
+    a file by its address; so entries that share a checkpoint share its place in the lock.
+    """
+    revision = f"@{entry['revision']}" if entry.get("revision") else ""
+    repository = [f"{entry['hub']}{revision}"] if entry.get("hub") else []
+    return [*repository, *(str(url) for url in entry.get("urls") or ())]
+
+
+def locked(entry: Mapping[str, Any], lock: Mapping[str, Any]) -> Config:
+    """Entry of the registry with what the lock file says of it, under `lock`.
+
+    An entry of which the lock does not know all checkpoints gets none. What `tokenizer` names is
+    locked in the same way.
+    """
+    found = dict(entry)
+    if found.get("tokenizer"):
+        found["tokenizer"] = locked(found["tokenizer"], lock)
+    checkpoints = checkpoints_of(found)
+    if checkpoints and all(checkpoint in lock for checkpoint in checkpoints):
+        parts = [lock[checkpoint] for checkpoint in checkpoints]
+        files = {name: file for part in parts for name, file in part["files"].items()}
+        revision = parts[0].get("revision")
+        found["lock"] = {**({"revision": revision} if revision else {}), "files": files}
+    return found
 
 
 def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> None:
@@ -278,6 +354,8 @@ def base_of(model: str) -> str:
 def subjects_of(name: str, dataset: Mapping[str, Any], made: bool = False) -> list[str]:
     """Subject labels of a dataset, without `sub-`; `all` are those who took part in its tasks.
 
+    A list of subjects is taken as it is, so that a plan can be made where the recordings are not.
+
     Parameters
     ----------
     name : str
@@ -290,13 +368,13 @@ def subjects_of(name: str, dataset: Mapping[str, Any], made: bool = False) -> li
     Raises
     ------
     InputError
-        If the root does not exist, or `subjects: all` finds none who took part in the tasks.
+        With `subjects: all`, if the root does not exist, or nobody there took part in the tasks.
     """
-    root = Path(dataset["root"])
-    if not made and not root.is_dir():
-        raise InputError(f"datasets.{name}.root: the BIDS root {root} does not exist; correct it")
     if dataset["subjects"] != "all":
         return [str(subject) for subject in dataset["subjects"]]
+    if not made:
+        check_root(name, dataset)
+    root = Path(dataset["root"])
     there = sorted(path for path in root.glob("sub-*") if path.is_dir())
     if not there:
         raise InputError(f"datasets.{name}.root: {root} holds no folder sub-*; is it a BIDS root?")
@@ -310,9 +388,54 @@ def subjects_of(name: str, dataset: Mapping[str, Any], made: bool = False) -> li
     return [path.name.removeprefix("sub-") for path in found]
 
 
+def check_root(name: str, dataset: Mapping[str, Any]) -> None:
+    """Stop with an `InputError` where the BIDS root of a data set does not exist."""
+    root = dataset["root"]
+    if not Path(root).is_dir():
+        raise InputError(
+            f"datasets.{name}.root: the BIDS root {root} does not exist; put the data set there, "
+            "or set data_root or root to where it is"
+        )
+
+
+def shared_stimuli(analyses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Which analyses show their networks the same units, so that each network runs once for them.
+
+    Returns
+    -------
+    dict of str to str
+        Each analysis, and the first by name of those of the same data set, tasks and units: the
+        one under whose name units and features lie.
+    """
+    first: dict[str, str] = {}
+    of: dict[str, str] = {}
+    for name in sorted(analyses):
+        entry = analyses[name]
+        shown = [entry["dataset"], sorted(entry["tasks"]), ordered(entry["units"])]
+        of[name] = first.setdefault(repr(shown), name)
+    return of
+
+
+def is_network(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of the registry is a network, and not features without one."""
+    return any(entry.get(key) for key in ("path", "hub", "urls"))
+
+
+def features_slice(entry: Mapping[str, Any]) -> Config:
+    """Entry of the registry without what only describes it, which features do not depend on."""
+    described = ("objective", "licence", "description", "state", "parameters", "download", "data")
+    return ordered({key: value for key, value in entry.items() if key not in described})
+
+
 def _took_part(subject: Path, task: str) -> bool:
     """Whether a subject's folder holds a file of a task."""
     return any(subject.rglob(f"*_task-{task}_*"))
+
+
+def n_folds(folds: Mapping[str, Any], runs: int) -> int:
+    """Folds that a fit of so many runs is planned with; with `holdout`, the inner ones."""
+    count = {"runs": runs, "holdout": int(folds["inner"]), "blocks": int(folds["n"])}
+    return max(2, count[str(folds["scheme"])])
 
 
 def ordered(value: Any) -> Any:

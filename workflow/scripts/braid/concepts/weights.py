@@ -20,7 +20,7 @@ from braid.encoding.design import (
     open_response,
     read_design,
 )
-from braid.encoding.fit import grid_of, refit_weights, whole_fold
+from braid.encoding.fit import backend_of, grid_of, refit_weights, whole_fold
 from braid.encoding.folds import folds_of
 from braid.encoding.solver import centred, fit_fixed, prepare
 from braid.inference.decision import group_targets
@@ -189,6 +189,7 @@ def _drawn_weights(
         ridge.get("form", "auto"),
         nested=False,
         alpha_floor=float(alpha.min()),
+        backend=backend_of(ridge),
     )
     y = np.asarray(response.values, dtype=np.float32)
     everything = [np.arange(len(y)), *drawn.rows]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from braid.encoding.banded_estimator import BandedRidgeCV
     from braid.encoding.design import check_aligned, delayed, layer_names, read_design
     from braid.encoding.estimator import RidgeCV
+    from braid.encoding.factors import factor_store
     from braid.encoding.fit import fit_encoding, refit_weights
     from braid.encoding.folds import Fold, Split, folds_of, make_folds, run_labels
     from braid.encoding.freedman_lane import unique_part_test
@@ -36,6 +37,7 @@ else:
                 "read_design",
             ),
             "estimator": ("RidgeCV",),
+            "factors": ("factor_store",),
             "fit": (
                 "fit_encoding",
                 "refit_weights",
@@ -73,6 +75,7 @@ __all__ = [
     "cross_validate_banded",
     "delayed",
     "draw_gammas",
+    "factor_store",
     "fit_encoding",
     "folds_of",
     "layer_names",

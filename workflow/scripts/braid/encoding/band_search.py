@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from braid.common import InputError, rng
-from braid.encoding.folds import Fold, Split
-from braid.encoding.grid import CRITERIA, Grid, choose
-from braid.encoding.spaces import Blocks
-from braid.encoding.weighted import Crossed, Weighted, mean_over_folds, scores, shrunk
+from braid.encoding.folds import Fold
+from braid.encoding.grid import CRITERIA, choose
+from braid.encoding.solver import inner_scores, mean_over_folds
+from braid.encoding.spaces import Spaces, SpacesFit
 
 N_ITER = 100
 PRUNE = 0.25
@@ -153,10 +152,8 @@ def check_gammas(gammas: Any, n_spaces: int) -> np.ndarray:
 
 
 def search(
-    made: Weighted,
-    blocks: Blocks,
+    fit: SpacesFit,
     fold: Fold,
-    grid: Grid,
     gammas: np.ndarray,
     select: str = "r2",
     prune: float = PRUNE,
@@ -165,12 +162,9 @@ def search(
 
     Parameters
     ----------
-    made : Weighted
-    blocks : Blocks
-        All targets.
+    fit : SpacesFit
     fold : Fold
         Only its inner folds are read.
-    grid : Grid
     gammas : array, (draws, spaces)
     select : {"r", "r2", "mse"}
     prune : float
@@ -188,21 +182,25 @@ def search(
         raise InputError(f"prune: {prune} is no share of the draws; give 0 or more and less than 1")
     if not fold.inner:
         raise InputError(f"folds: fold {fold.label} has no inner folds to choose weights on")
-    shape = (len(gammas), blocks.y.shape[1])
-    score, index = np.full(shape, np.nan), np.zeros(shape, dtype=np.int16)
     kept, first = np.ones(len(gammas), dtype=bool), None
     if len(fold.inner) > 1 and int(prune * len(gammas)) > 0:
-        kept, first = _screen(made, blocks, fold.inner[0], grid, gammas, select, prune)
-    for part, crossed in blocks:
+        kept, first = _screen(fit, fold, gammas, select, prune)
+
+    def work(spaces: Spaces, part: slice) -> tuple[np.ndarray, np.ndarray]:
+        tiles = fit.tiles(spaces, fit.y[:, part])
+        score = np.full((len(gammas), tiles.shape[1]), np.nan)
+        index = np.zeros(score.shape, dtype=np.int16)
         for draw in np.flatnonzero(kept):
-            done = [] if first is None else [first[draw]]
-            later = (
-                _inner_scores(made, crossed, gammas[draw], split, grid, select)
-                for split in fold.inner[len(done) :]
-            )
-            mean = mean_over_folds(chain(done, later))
-            index[draw, part] = choose(mean)
-            score[draw, part] = np.take_along_axis(mean, index[draw, part][None], axis=0)[0]
+            view = spaces.weighted(gammas[draw])
+            found = [] if first is None else [first[draw][:, part]]
+            for split in fold.inner[len(found) :]:
+                found.append(inner_scores(view, tiles, split, fit.grid, select))
+            mean = mean_over_folds(found)
+            index[draw] = choose(mean)
+            score[draw] = np.take_along_axis(mean, index[draw][None], axis=0)[0]
+        return score, index
+
+    score, index = (np.concatenate(parts, axis=1) for parts in zip(*fit.run(work), strict=True))
     return Trials(gammas, score, index, kept)
 
 
@@ -233,10 +231,8 @@ def pick(trials: Trials, groups: np.ndarray | None = None) -> Choice:
 
 
 def choose_bands(
-    made: Weighted,
-    blocks: Blocks,
+    fit: SpacesFit,
     fold: Fold,
-    grid: Grid,
     gammas: np.ndarray,
     select: str = "r2",
     prune: float = PRUNE,
@@ -248,7 +244,7 @@ def choose_bands(
 
     Parameters
     ----------
-    made, blocks, fold, grid, gammas, select, prune
+    fit, fold, gammas, select, prune
         As for `search`.
     groups : array, (targets,), optional
         As for `pick`.
@@ -257,10 +253,10 @@ def choose_bands(
     seed : int
         Of these draws.
     """
-    trials = search(made, blocks, fold, grid, gammas, select, prune)
+    trials = search(fit, fold, gammas, select, prune)
     choice = pick(trials, groups)
     if refine > 0 and gammas.shape[1] > 1:
-        more = search(made, blocks, fold, grid, refined_gammas(choice, refine, seed), select, prune)
+        more = search(fit, fold, refined_gammas(choice, refine, seed), select, prune)
         trials = Trials(
             np.concatenate([trials.gammas, more.gammas]),
             np.concatenate([trials.score, more.score]),
@@ -276,41 +272,22 @@ def _first_best(score: np.ndarray) -> np.ndarray:
     return np.argmax(score >= score.max(axis=0) - _TIE, axis=0)
 
 
-def _inner_scores(
-    made: Weighted, crossed: Crossed, gamma: np.ndarray, split: Split, grid: Grid, select: str
-) -> np.ndarray:
-    """Criterion on one inner fold for all penalties, (alphas, targets)."""
-    basis = made.basis(gamma, split.train)
-    held = made.held(basis, split.test)
-    targets = made.targets(basis, held, crossed)
-    w, start = made.project(basis, crossed), crossed.mean(basis.members, basis.n)
-    return np.stack(
-        [
-            scores(basis, held, targets, shrunk(basis, w, alpha), start, alpha)[select]
-            for alpha in grid.absolute(basis.mean_value)
-        ]
-    )
-
-
 def _screen(
-    made: Weighted,
-    blocks: Blocks,
-    split: Split,
-    grid: Grid,
-    gammas: np.ndarray,
-    select: str,
-    prune: float,
+    fit: SpacesFit, fold: Fold, gammas: np.ndarray, select: str, prune: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Draws to go on with after the first inner fold, and its scores if one block holds them."""
-    kept = np.zeros(len(gammas), dtype=bool)
-    first = None
-    for _, crossed in blocks:
-        first = np.stack(
-            [_inner_scores(made, crossed, gamma, split, grid, select) for gamma in gammas]
-        )
+    """Draws to go on with after the first inner fold, and its scores if one block held them."""
+
+    def work(spaces: Spaces, part: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        tiles = fit.tiles(spaces, fit.y[:, part])
+        first = np.empty((len(gammas), len(fit.grid.values), tiles.shape[1]))
+        for draw, gamma in enumerate(gammas):
+            view = spaces.weighted(gamma)
+            first[draw] = inner_scores(view, tiles, fold.inner[0], fit.grid, select)
         best = np.where(np.isfinite(first), first, -np.inf).max(axis=1)
         rank = np.argsort(np.argsort(best, axis=0, kind="stable"), axis=0)
-        kept |= ((rank >= int(prune * len(gammas))) & np.isfinite(best)).any(axis=1)
-    if not kept.any():
-        kept[:] = True
-    return kept, first if len(blocks) == 1 else None
+        kept = ((rank >= int(prune * len(gammas))) & np.isfinite(best)).any(axis=1)
+        return kept, first if first.shape[2] == fit.y.shape[1] else None
+
+    parts = fit.run(work)
+    kept = np.any([good for good, _ in parts], axis=0)
+    return kept if kept.any() else np.ones_like(kept), parts[0][1]

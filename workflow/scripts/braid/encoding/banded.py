@@ -7,13 +7,15 @@ Space b is penalised by alpha / gamma_b with gamma on the simplex (Nunez-Elizald
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from braid.common import progress
+from braid.encoding.backend import NUMPY, backend_for
 from braid.encoding.band_search import (
     N_ITER,
     PRUNE,
@@ -23,19 +25,19 @@ from braid.encoding.band_search import (
     draw_gammas,
 )
 from braid.encoding.folds import Fold
+from braid.encoding.forms import shrunk
 from braid.encoding.grid import Grid
 from braid.encoding.planner import MEMORY_MB
+from braid.encoding.solver import centred, cross_tiles, fit_fixed, score_fixed
 from braid.encoding.spaces import (
-    Blocks,
-    blocks_of,
+    Spaces,
+    SpacesFit,
     checked_targets,
-    count_sets,
     finite_columns,
     join_spaces,
     labels_of_targets,
-    prepare_spaces,
+    rows_in_use,
 )
-from braid.encoding.weighted import Weighted, column_dot, scores, shrunk
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,6 +87,8 @@ def cross_validate_banded(
     seed: int = 0,
     memory_mb: float = MEMORY_MB,
     dtype: Any = np.float32,
+    device: str = "cpu",
+    backend: str | None = None,
 ) -> xr.Dataset:
     """Banded ridge with nested folds: weights and penalties from inner folds, scores from outer.
 
@@ -106,6 +110,9 @@ def cross_validate_banded(
     prune, groups, refine, seed
         As for `choose_bands`.
     memory_mb : float
+    device : {"cpu", "auto", "cuda"}
+    backend : {"numpy", "torch"}, optional
+        Array library, instead of the device's own (for tests).
 
     Returns
     -------
@@ -113,7 +120,8 @@ def cross_validate_banded(
         `r`, `r2`, `alpha` (absolute), `validation` (the criterion on the inner folds) and `offset`
         over (fold, target); `gamma` and `split` over (fold, space, target). `r2` is 1 - SSE / SST
         with SST around the mean of the test rows; `split` over the spaces and `offset` add up to
-        it. Attributes: `form`, `draws`, `dropped` (draws dropped per fold), `missing` (targets).
+        it. Attributes: `form`, `select`, `draws`, `dropped` (draws dropped per fold), `missing`
+        (targets), `retries` (JSON list: what was repeated where memory ran out).
 
     Raises
     ------
@@ -127,28 +135,23 @@ def cross_validate_banded(
     joined = join_spaces(spaces)
     y = checked_targets(y, len(joined.x))
     labels = labels_of_targets(groups, y.shape[1])
-    made = prepare_spaces(joined.x, joined.space_of, folds, grid, standardize, form, dtype)
-    finite = finite_columns(y, made.layout.order)
+    finite, n_spaces = finite_columns(y, rows_in_use(folds)), len(joined.names)
     tried = (
-        draw_gammas(made.n_spaces, n_iter, seed)
-        if gammas is None
-        else check_gammas(gammas, made.n_spaces)
+        draw_gammas(n_spaces, n_iter, seed) if gammas is None else check_gammas(gammas, n_spaces)
     )
-    blocks = banded_blocks(
-        made, y if len(finite) == y.shape[1] else y[:, finite], tried, grid, folds, memory_mb
-    )
+    fit = SpacesFit(
+        joined.x, joined.space_of, y if len(finite) == y.shape[1] else y[:, finite], folds, grid,
+        standardize, form, dtype, backend_for(device, backend), memory_mb,
+        banded_bytes(joined.x.shape, tried, grid, folds),
+    )  # fmt: skip
     shape = (len(folds), y.shape[1])
     flat = {name: np.full(shape, np.nan) for name in ("r", "r2", "alpha", "validation", "offset")}
-    deep = {
-        name: np.full((shape[0], made.n_spaces, shape[1]), np.nan) for name in ("gamma", "split")
-    }
+    deep = {name: np.full((shape[0], n_spaces, shape[1]), np.nan) for name in ("gamma", "split")}
     dropped = []
     some = None if labels is None else labels[finite]
     for number, fold in enumerate(progress(folds, "banded ridge")):
-        choice, trials = choose_bands(
-            made, blocks, fold, grid, tried, select, prune, some, refine, seed
-        )
-        outer = score_outer(made, blocks, fold, grid, choice)
+        choice, trials = choose_bands(fit, fold, tried, select, prune, some, refine, seed)
+        outer = score_outer(fit, fold, choice)
         flat["r"][number, finite], flat["alpha"][number, finite] = outer.r, outer.alpha
         flat["r2"][number, finite], flat["offset"][number, finite] = (
             outer.split.total,
@@ -165,90 +168,88 @@ def cross_validate_banded(
         },
         coords={"fold": [fold.label for fold in folds], "space": list(joined.names)},
         attrs={
-            "form": made.form,
+            "form": fit.form,
             "select": select,
             "draws": len(trials.gammas),
             "dropped": dropped,
             "missing": y.shape[1] - len(finite),
+            "retries": json.dumps(fit.retries),
         },
     )
 
 
-def banded_blocks(
-    made: Weighted,
-    y: np.ndarray,
-    gammas: np.ndarray,
-    grid: Grid,
-    folds: Sequence[Fold],
-    memory_mb: float,
-    outer: bool = True,
-) -> Blocks:
-    """Blocks of targets that fit the memory limit.
+def banded_bytes(
+    shape: tuple[int, ...], gammas: np.ndarray, grid: Grid, folds: Sequence[Fold]
+) -> float:
+    """Bytes per target beyond the solver's own, for features of a shape (n, p).
 
-    Counted are the first inner fold's scores of all draws, and with `outer` the predictions from
-    each space for the outer test rows.
+    The larger of the first inner fold's scores of all draws, and of what the predictions from each
+    space for the outer test rows take.
     """
-    extra = 8.0 * (len(gammas) + 4) * len(grid.values)
-    if outer:
-        rows = max(len(fold.test) for fold in folds)
-        extra += made.dtype.itemsize * (made.n_spaces + 3.0) * rows
-    sets = count_sets(made, folds)
-    return Blocks(made, y, blocks_of(made, y.shape[1], sets, extra, memory_mb))
+    rows, n_spaces = max(len(fold.test) for fold in folds), gammas.shape[1]
+    scores = (len(gammas) + 4) * len(grid.values)
+    return 8.0 * max(scores, (n_spaces + 3) * rows + 3 * min(shape))
 
 
-def score_outer(
-    made: Weighted, blocks: Blocks, fold: Fold, grid: Grid, choice: Choice
-) -> OuterScores:
+def score_outer(fit: SpacesFit, fold: Fold, choice: Choice) -> OuterScores:
     """Score one outer fold's test rows with the weights and penalties chosen inside it."""
-    n_targets = blocks.y.shape[1]
-    r, alpha = np.full(n_targets, np.nan), np.full(n_targets, np.nan)
-    split = SplitR2(
-        np.full((made.n_spaces, n_targets), np.nan), r.copy(), np.full(n_targets, np.nan)
-    )
-    for part, crossed in blocks:
+    n_targets, n_spaces = fit.y.shape[1], choice.gammas.shape[1]
+    r, alpha, offset, total = (np.full(n_targets, np.nan) for _ in range(4))
+    shares = np.full((n_spaces, n_targets), np.nan)
+
+    def work(spaces: Spaces, part: slice) -> None:
+        form, layout = spaces.form, spaces.form.layout
+        train, test = layout.members(fold.train), layout.members(fold.test)
         for gamma, targets in choice.winners(part):
             at = np.arange(part.start, part.stop)[targets]
-            basis = made.basis(gamma, fold.train)
-            alpha[at] = grid.absolute(basis.mean_value)[choice.index[at]]
-            some = crossed.take(targets)
-            b = shrunk(basis, made.project(basis, some), alpha[at])
-            held, start = made.held(basis, fold.test), some.mean(basis.members, basis.n)
-            r[at] = scores(basis, held, made.targets(basis, held, some), b, start, alpha[at])["r"]
-            y = some.y[made.layout.positions(held.members)]
-            found = split_r2(y, list(made.parts(basis, fold.test, b)), start)
-            split.parts[:, at], split.offset[at] = found.parts, found.offset
-            split.total[at] = found.total
-    return OuterScores(r, alpha, split)
+            view = spaces.weighted(gamma, [replace(fold, inner=())])
+            block, _ = centred(view.arrange(fit.y[:, at]))
+            tiles = cross_tiles(view, block, apart=False)
+            basis = view.form.basis(train)
+            alpha[at] = fit.grid.absolute(basis.mean_eigenvalue)[choice.index[at]]
+            r[at] = score_fixed(view, tiles, alpha[None, at])[0]
+            b = shrunk(form.backend, basis, view.form.project(basis, tiles.crossed[0]), alpha[at])
+            parts = [
+                form.backend.to_numpy(view.form.predict(basis, test, b, space))
+                for space in range(n_spaces)
+            ]
+            start = block[layout.positions(train)].mean(axis=0, dtype=np.float64)
+            found = split_r2(block[layout.positions(test)], parts, start)
+            shares[:, at], offset[at], total[at] = found.parts, found.offset, found.total
+
+    fit.run(work)
+    return OuterScores(r, alpha, SplitR2(shares, offset, total))
 
 
 def refit(
-    made: Weighted, blocks: Blocks, rows: np.ndarray, grid: Grid, choice: Choice
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    fit: SpacesFit, rows: np.ndarray, choice: Choice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit a set of rows once, the targets grouped by their winning gamma.
 
     Returns
     -------
-    weights : numpy.ndarray of float64, (p, targets)
+    weights : numpy.ndarray, (p, targets)
+        In the precision of the targets.
     intercept : numpy.ndarray of float64, (targets,)
     alpha : numpy.ndarray of float64, (targets,)
         Absolute.
-    mean : numpy.ndarray of float64, (p,)
-        Training means of the features.
     """
-    n_targets = blocks.y.shape[1]
-    weights = np.zeros((len(made.space_of), n_targets))
+    n_targets = fit.y.shape[1]
+    weights = np.zeros((fit.x.shape[1], n_targets), dtype=fit.y.dtype)
     intercept, alpha = np.empty(n_targets), np.empty(n_targets)
-    mean = np.zeros(len(made.space_of))
-    for part, crossed in blocks:
+
+    def work(spaces: Spaces, part: slice) -> None:
         for gamma, targets in choice.winners(part):
             at = np.arange(part.start, part.stop)[targets]
-            basis, some = made.basis(gamma, rows), crossed.take(targets)
-            alpha[at] = grid.absolute(basis.mean_value)[choice.index[at]]
-            b = shrunk(basis, made.project(basis, some), alpha[at])
-            weights[:, at], mean = made.weights(basis, b)
-            start = some.centre + some.mean(basis.members, basis.n)
-            intercept[at] = start - mean @ weights[:, at]
-    return weights, intercept, alpha, mean
+            view = spaces.weighted(gamma, [Fold("all", rows, rows, ())])
+            block, mean = centred(view.arrange(fit.y[:, at]))
+            basis = view.form.basis(view.form.layout.members(rows))
+            alpha[at] = fit.grid.absolute(basis.mean_eigenvalue)[choice.index[at]]
+            weights[:, at], added = fit_fixed(view, block, rows, alpha[at])
+            intercept[at] = added + mean
+
+    fit.run(work)
+    return weights, intercept, alpha
 
 
 def split_r2(y: np.ndarray, parts: Sequence[np.ndarray], constant: np.ndarray) -> SplitR2:
@@ -274,13 +275,13 @@ def split_r2(y: np.ndarray, parts: Sequence[np.ndarray], constant: np.ndarray) -
     centred = y - mean.astype(y.dtype)
     added = np.asarray(constant, dtype=np.float64) - mean
     whole = sum(parts[1:], parts[0]) + added.astype(y.dtype)
-    sst, live = column_dot(centred, centred), np.ptp(y, axis=0) > 0
+    sst, live = NUMPY.column_dot(centred, centred), np.ptp(y, axis=0) > 0
     scale = np.where(live, 1.0 / np.where(live, sst, 1.0), np.nan)
     against = 2 * centred - whole
-    shares = np.stack([column_dot(one, against) for one in parts]) * scale
+    shares = np.stack([NUMPY.column_dot(one, against) for one in parts]) * scale
     error = centred - whole
     return SplitR2(
         shares,
         -added * whole.sum(axis=0, dtype=np.float64) * scale,
-        np.where(live, 1.0 - column_dot(error, error) * scale, np.nan),
+        np.where(live, 1.0 - NUMPY.column_dot(error, error) * scale, np.nan),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from braid.encoding.backend import backend_for
 from braid.encoding.band_search import (
     N_ITER,
     PRUNE,
@@ -16,12 +17,12 @@ from braid.encoding.band_search import (
     choose_bands,
     draw_gammas,
 )
-from braid.encoding.banded import SplitR2, banded_blocks, refit, split_r2
+from braid.encoding.banded import SplitR2, banded_bytes, refit, split_r2
 from braid.encoding.estimator import LinearRegressor
 from braid.encoding.folds import Fold, Split
 from braid.encoding.grid import make_grid
 from braid.encoding.planner import MEMORY_MB
-from braid.encoding.spaces import labels_of_targets, prepare_spaces, spaces_of_groups
+from braid.encoding.spaces import SpacesFit, labels_of_targets, spaces_of_groups
 
 
 class BandedRidgeCV(LinearRegressor):
@@ -48,7 +49,7 @@ class BandedRidgeCV(LinearRegressor):
         What the folds maximise (`mse`: minimise).
     standardize : bool
         Scale features by their standard deviation.
-    form : {"auto", "gram", "kernel"}
+    form : {"auto", "gram", "streamed", "kernel"}
     prune : float
         Draws in the worst share `prune` for every target after the first fold are dropped.
     target_groups : array-like of labels, (targets,), optional
@@ -59,6 +60,9 @@ class BandedRidgeCV(LinearRegressor):
         Seed of the draws.
     memory_mb : float
         Limit from which the block of targets follows.
+    device : {"cpu", "auto", "cuda"}
+    backend : {"numpy", "torch"}, optional
+        Array library, instead of the device's own (for tests).
 
     Attributes
     ----------
@@ -95,6 +99,8 @@ class BandedRidgeCV(LinearRegressor):
         refine: int = 0,
         random_state: int = 0,
         memory_mb: float = MEMORY_MB,
+        device: str = "cpu",
+        backend: str | None = None,
     ) -> None:
         self.groups = groups
         self.n_iter = n_iter
@@ -110,6 +116,8 @@ class BandedRidgeCV(LinearRegressor):
         self.refine = refine
         self.random_state = random_state
         self.memory_mb = memory_mb
+        self.device = device
+        self.backend = backend
 
     def fit(self, X: Any, y: Any) -> BandedRidgeCV:
         """Choose weights and penalties, and fit all rows once.
@@ -129,21 +137,20 @@ class BandedRidgeCV(LinearRegressor):
             if self.gammas is None
             else check_gammas(self.gammas, len(labels))
         )
-        y2 = y.reshape(len(y), -1).astype(X.dtype)
+        y2 = y.reshape(len(y), -1).astype(X.dtype, copy=False)
         rows = np.arange(len(X))
         splits = tuple(Split(*split) for split in check_cv(self.cv).split(X, y2))
         fold = Fold("all", rows, rows, splits)
-        made = prepare_spaces(
-            X, space_of, [fold], grid, self.standardize, self.form, dtype=X.dtype.type
-        )
-        blocks = banded_blocks(made, y2, gammas, grid, [fold], self.memory_mb, outer=False)
+        fit = SpacesFit(
+            X, space_of, y2, [fold], grid, self.standardize, self.form, X.dtype,
+            backend_for(self.device, self.backend), self.memory_mb,
+            banded_bytes(X.shape, gammas, grid, [fold]),
+        )  # fmt: skip
         choice, self.n_tried_, self.n_dropped_ = _only_choice(gammas, y2.shape[1]), 1, 0
         if len(gammas) > 1 or len(grid.values) > 1:
             choice, trials = choose_bands(
-                made,
-                blocks,
+                fit,
                 fold,
-                grid,
                 gammas,
                 self.select,
                 self.prune,
@@ -153,9 +160,10 @@ class BandedRidgeCV(LinearRegressor):
             )
             self.n_tried_ = len(trials.gammas)
             self.n_dropped_ = int(np.count_nonzero(~trials.kept))
-        weights, intercept, alpha, self.feature_mean_ = refit(made, blocks, rows, grid, choice)
-        self.form_, self.spaces_, self._space_of = made.form, labels, space_of
-        coef, single = weights.T.astype(X.dtype), y.ndim == 1
+        weights, intercept, alpha = refit(fit, rows, choice)
+        self.feature_mean_ = X.mean(axis=0, dtype=np.float64)
+        self.form_, self.spaces_, self._space_of = fit.form, labels, space_of
+        coef, single = weights.T, y.ndim == 1
         self.coef_ = coef[0] if single else coef
         self.gamma_ = choice.gamma[:, 0] if single else choice.gamma
         self.alpha_ = float(alpha[0]) if single else alpha

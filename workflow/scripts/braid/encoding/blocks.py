@@ -13,6 +13,7 @@ from braid.encoding.planner import FLOOR, Plan
 from braid.encoding.solver import Problem
 
 Part = TypeVar("Part")
+Made = TypeVar("Made", bound=Problem)
 
 # what is tried where a form does not fit even in the smallest blocks
 _NEXT = {"gram": "streamed"}
@@ -37,19 +38,22 @@ class Done(Generic[Part]):
         What each block gave, in the order of the targets.
     retries : list of str
         What was repeated, and why; for the log and the report.
+    block : int
+        Targets per block at the end.
     """
 
     problem: Problem
     plan: Plan
     parts: list[Part]
     retries: list[str] = field(default_factory=list)
+    block: int = 0
 
 
 def run_blocks(
-    make: Callable[[str], tuple[Problem, Plan]],
+    make: Callable[[str], tuple[Made, Plan]],
     form: str,
     n_targets: int,
-    work: Callable[[Problem, slice], Part],
+    work: Callable[[Made, slice], Part],
     backend: Backend,
 ) -> Done[Part]:
     """Work on all targets, block by block.
@@ -75,11 +79,11 @@ def run_blocks(
     """
     retries: list[str] = []
     while True:
-        made: tuple[Problem, Plan] | None = None
+        made: tuple[Made, Plan] | None = None
         try:
             made = _made(make, form, backend)
-            parts = _all_blocks(*made, n_targets, work, retries)
-            return Done(*made, parts, retries)
+            parts, block = _all_blocks(*made, n_targets, work, retries)
+            return Done(*made, parts, retries, block)
         except OutOfMemory as error:
             now = made[0].form.name if made else form
             following = _NEXT.get("gram" if now == "auto" else now)
@@ -91,8 +95,8 @@ def run_blocks(
 
 
 def _made(
-    make: Callable[[str], tuple[Problem, Plan]], form: str, backend: Backend
-) -> tuple[Problem, Plan]:
+    make: Callable[[str], tuple[Made, Plan]], form: str, backend: Backend
+) -> tuple[Made, Plan]:
     """Problem and plan, with a failed allocation told apart."""
     try:
         return make(form)
@@ -103,13 +107,13 @@ def _made(
 
 
 def _all_blocks(
-    problem: Problem,
+    problem: Made,
     plan: Plan,
     n_targets: int,
-    work: Callable[[Problem, slice], Part],
+    work: Callable[[Made, slice], Part],
     retries: list[str],
-) -> list[Part]:
-    """Results of all blocks, smaller from the first on that does not fit."""
+) -> tuple[list[Part], int]:
+    """Results of all blocks, smaller from the first on that does not fit, and that size."""
     parts, start, block = [], 0, plan.block
     backend = problem.form.backend
     while start < n_targets:
@@ -129,14 +133,14 @@ def _all_blocks(
                 f"({plan.n} rows, {plan.p} features; {plan.peak_mb:.0f} MB were planned)"
             )
         block = max(FLOOR, _half(size))
-        problem.form.bases.found.clear()
+        problem.forget()
         backend.free()
         _note(
             retries,
             f"ridge: memory ran out at targets {part.start} to {part.stop} of {n_targets} "
             f"({plan.form} form, {plan.peak_mb:.0f} MB planned): again with {block} at a time",
         )
-    return parts
+    return parts, block
 
 
 def _half(size: int) -> int:

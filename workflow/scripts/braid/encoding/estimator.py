@@ -15,7 +15,7 @@ from braid.encoding.blocks import run_blocks
 from braid.encoding.folds import Fold, Split
 from braid.encoding.grid import make_grid
 from braid.encoding.planner import MEMORY_MB, Plan
-from braid.encoding.solver import Problem, centred, fit_fixed, plan_for, prepare, select_alpha
+from braid.encoding.solver import Problem, centred, fit_fixed, fit_selected, plan_for, prepare
 
 
 class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -129,9 +129,9 @@ class RidgeCV(LinearRegressor):
             if len(grid.values) == 1:
                 basis = problem.form.basis(problem.form.layout.members(rows))
                 alpha[part] = grid.absolute(basis.mean_eigenvalue)[0]
+                weights, added = fit_fixed(problem, block, rows, alpha[part])
             else:
-                alpha[part], _ = select_alpha(problem, block, fold, grid, self.select)
-            weights, added = fit_fixed(problem, block, rows, alpha[part])
+                weights, added, alpha[part] = fit_selected(problem, block, fold, grid, self.select)
             coef[part], intercept[part] = weights.T, added + mean
 
         problem = run_blocks(make, self.form, y2.shape[1], work, backend).problem

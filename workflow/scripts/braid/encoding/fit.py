@@ -37,11 +37,10 @@ from braid.encoding.solver import (
     Selection,
     centred,
     cross_validate,
-    fit_fixed,
+    fit_selected,
     plan_for,
     predict_fixed,
     prepare,
-    select_alpha,
 )
 
 Part = TypeVar("Part")
@@ -54,7 +53,6 @@ def fit_encoding(
     design: Source,
     response: xr.DataArray | Source,
     params: Mapping[str, Any],
-    device: str = "cpu",
     backend: str | None = None,
 ) -> xr.Dataset:
     """Fit ridge from each layer's features to every target, and score it on held-out rows.
@@ -75,10 +73,9 @@ def fit_encoding(
         (default 8). Missing values are never filled.
     params : mapping
         `folds` (see `make_folds`), `ridge` (`alphas`, `alpha_scale`, `select`, `standardize`,
-        `form`, `memory_mb`, `save_weights`, `missing`, `patterns`, `fast_math`), `layers` ("all",
-        "last" or a list of names).
-    device : {"cpu", "auto", "cuda"}
-        `cpu` is NumPy, `cuda` torch on the GPU, `auto` the GPU where there is one.
+        `form`, `memory_mb`, `save_weights`, `missing`, `patterns`, `device`, `fast_math`), `layers`
+        ("all", "last" or a list of names). On device `cpu` NumPy computes, on `cuda` torch; `auto`
+        is the GPU where there is one.
     backend : {"numpy", "torch"}, optional
         Array library, instead of the device's own (for tests).
 
@@ -98,7 +95,7 @@ def fit_encoding(
     """
     design, response = open_design(design), open_response(response)
     check_aligned(design, response)
-    y, setting = _setting(response, params, device, backend)
+    y, setting = _setting(response, params, backend)
     layers = chosen_layers(design, params.get("layers") or "all")
     found: dict[str, Selection] = {}
     logs: dict[str, dict[str, Any]] = {}
@@ -113,17 +110,17 @@ def fit_encoding(
         {"long_name": f"held-out prediction of layer {best}", "units": "as the response"},
     )
     if setting.ridge.get("save_weights"):
-        fit = fit.merge(refit_weights(design, response, best, params, device, backend))
+        fit = fit.merge(refit_weights(design, response, best, params, backend))
     fit.attrs = _attributes(design, response, best, found, logs, setting)
     return fit
 
 
 def _setting(
-    response: xr.DataArray, params: Mapping[str, Any], device: str, backend: str | None
+    response: xr.DataArray, params: Mapping[str, Any], backend: str | None
 ) -> tuple[np.ndarray, _Setting]:
     """Responses as float32 (samples, targets), and what the fits of all layers share."""
     ridge = dict(params.get("ridge") or {})
-    chosen = backend_for(device, backend, bool(ridge.get("fast_math", False)))
+    chosen = backend_of(ridge, backend)
     grid = grid_of(ridge)
     folds = folds_of(response, params.get("folds") or {"scheme": "blocks", "n": 5})
     y, name = np.asarray(response.values, dtype=np.float32), name_of(response)
@@ -143,14 +140,13 @@ def refit_weights(
     response: xr.DataArray | Source,
     layer: str,
     params: Mapping[str, Any],
-    device: str = "cpu",
     backend: str | None = None,
 ) -> xr.Dataset:
     """Fit one layer on all rows, with penalties chosen by the outer folds.
 
     Parameters
     ----------
-    design, response, params, device, backend
+    design, response, params, backend
         As for `fit_encoding`.
     layer : str
 
@@ -161,7 +157,7 @@ def refit_weights(
         and `alpha_all(target)`; NaN for targets that are not fitted.
     """
     design, response = open_design(design), open_response(response)
-    y, setting = _setting(response, params, device, backend)
+    y, setting = _setting(response, params, backend)
     x, n_targets = read_design(design, layer), y.shape[1]
     weights = np.full((x.shape[1], n_targets), np.nan, dtype=np.float32)
     intercept, alphas = np.full(n_targets, np.nan), np.full(n_targets, np.nan)
@@ -178,8 +174,7 @@ def refit_weights(
         ) -> None:
             at = targets[part]
             block, mean = _targets(problem, y, at)
-            alpha, _ = select_alpha(problem, block, fold, setting.grid, setting.select)
-            found, added = fit_fixed(problem, block, fold.train, alpha)
+            found, added, alpha = fit_selected(problem, block, fold, setting.grid, setting.select)
             weights[:, at], intercept[at], alphas[at] = found, added + mean, alpha
 
         setting.run(x, [everything], len(pattern.targets), work)
@@ -204,17 +199,10 @@ def whole_fold(outer: list[Fold], rows: np.ndarray) -> Fold:
     return Fold("all", rows, rows, splits)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there; never fall back in silence.
-
-    Raises
-    ------
-    BraidError
-        For `cuda` where there is no CUDA device.
-    InputError
-        For a name that is no device.
-    """
-    backend_for(device)
+def backend_of(ridge: Mapping[str, Any], library: str | None = None) -> Backend:
+    """Backend that the config's `ridge` entry asks for (see `backend_for`)."""
+    device = str(ridge.get("device", "cpu"))
+    return backend_for(device, library, bool(ridge.get("fast_math", False)))
 
 
 def grid_of(ridge: Mapping[str, Any]) -> Grid:
@@ -445,6 +433,17 @@ def _to_dataset(
     )
 
 
+def _best_predicted(validation: np.ndarray) -> np.ndarray:
+    """Tenth of the targets that the inner folds predict best, of (folds, targets).
+
+    A target that nothing predicts chooses any penalty, the edges of the grid most often; only
+    what the predicted targets choose tells whether the grid is wide enough.
+    """
+    mean = np.nan_to_num(_mean_over_folds(validation[None])[0], nan=-np.inf)
+    order = np.argsort(-mean, kind="stable")
+    return order[: max(1, np.count_nonzero(np.isfinite(mean)) // 10)]
+
+
 def _mean_over_folds(values: np.ndarray) -> np.ndarray:
     """Mean over folds of (layer, fold, target), leaving out NaN; NaN where there is none."""
     count = np.isfinite(values).sum(axis=1)
@@ -468,10 +467,13 @@ def _attributes(
     undefined = np.all(np.isnan(chosen.score), axis=0) & fitted
     warnings = []
     low, high = edge_share(chosen.index[:, fitted], len(grid.values))
-    for share, edge in ((low, "lowest"), (high, "highest")):
+    best_predicted = _best_predicted(chosen.validation)
+    shares = edge_share(chosen.index[:, best_predicted], len(grid.values))
+    for share, edge in zip(shares, ("lowest", "highest"), strict=True):
         if share > _EDGE:
             warnings.append(
-                f"{100 * share:.0f} % of the chosen penalties are the {edge} of the grid"
+                f"{100 * share:.0f} % of the penalties that the best-predicted tenth of the "
+                f"targets chose are the {edge} of the grid: widen it"
             )
     if n_constant := int(undefined.sum()):
         warnings.append(f"{n_constant} targets have no score: they or the predictions are constant")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from braid.encoding.backend import Array, Backend
+from braid.encoding.factors import Shelf, fetch
 from braid.encoding.layout import Layout
 
 GUARD = 1e-3  # largest tolerated relative error of the smallest penalised direction
@@ -75,7 +76,8 @@ class HeldOut:
         U, zero below its diagonal, with U'U = Zc'Zc: predictions U B have the moments of Zc B,
         and a test set with more rows than dimensions needs r of them only.
     rows : array, (n, r), or None
-        Zc; kept where it has fewer rows than dimensions.
+        Zc; kept where it has fewer rows than dimensions. Both in the precision asked for, also
+        where the form's products are in a higher one.
     penalties : dict
         What sweeps over a grid of penalties have prepared.
     """
@@ -109,11 +111,28 @@ class Crossed:
 
 
 class Bases:
-    """Eigenbases by training set; the oldest goes when there are more than `keep`."""
+    """Eigenbases by training set; the oldest goes when there are more than `keep`.
+
+    With a `shelf`, bases and what describes test sets in them are looked for in the factorisation
+    store before they are made, and put there when they were.
+    """
 
     def __init__(self) -> None:
         self.keep: int | None = None
         self.found: dict[bytes, Basis] = {}
+        self.shelf: Shelf | None = None
+
+    def view(self, size: int, gamma: np.ndarray) -> Bases:
+        """Give the bases, none made yet, of the same training sets with weights on the spaces.
+
+        Only where spaces are in or out (0 or 1) can they come from the store: a search tries too
+        many other weights to keep them all. `size` is the number of dimensions.
+        """
+        found = Bases()
+        found.keep = self.keep
+        if self.shelf is not None and np.isin(gamma, (0, 1)).all():
+            found.shelf = self.shelf.narrowed(size, weights=np.asarray(gamma, float).tolist())
+        return found
 
     def get(self, members: np.ndarray, make: Callable[[np.ndarray], Basis]) -> Basis:
         """Give the basis of a training set, made anew if it is not kept."""
@@ -121,8 +140,18 @@ class Bases:
         if key not in self.found:
             while self.keep is not None and len(self.found) >= self.keep:
                 del self.found[next(iter(self.found))]
-            self.found[key] = make(members)
+            self.found[key] = fetch(self.shelf, "basis", [members], lambda: make(members), Basis)
         return self.found[key]
+
+    def held_out(
+        self, basis: Basis, members: np.ndarray, make: Callable[[Basis, np.ndarray], HeldOut]
+    ) -> HeldOut:
+        """Give the description of test rows in a basis, made anew if it is not kept."""
+        key = members.tobytes()
+        if key not in basis.held:
+            sets = [basis.members, members]
+            basis.held[key] = fetch(self.shelf, "held", sets, lambda: make(basis, members), HeldOut)
+        return basis.held[key]
 
 
 class Form(Protocol):
@@ -131,6 +160,7 @@ class Form(Protocol):
     name: str
     layout: Layout
     dtype: np.dtype[Any]
+    held_dtype: np.dtype[Any]  # of what describes test rows
     backend: Backend
     bases: Bases
     size: int  # dimensions at most: features, or rows in use
@@ -169,6 +199,25 @@ class Form(Protocol):
         """
 
 
+class SpaceForm(Form, Protocol):
+    """A form whose features belong to spaces, which can be weighted."""
+
+    space_of: np.ndarray  # space of each feature
+    n_spaces: int
+
+    def weighted(self, gamma: np.ndarray) -> SpaceForm:
+        """Give the form with weights of 0 or more, (spaces,), on the spaces.
+
+        Space b is penalised by alpha / gamma_b. Nothing is copied that does not depend on the
+        weights, and what `cross` gives fits the form with any weights.
+        """
+
+    def predict(
+        self, basis: Basis, members: np.ndarray, b: Array, space: int | None = None
+    ) -> Array:
+        """Z B, or the part of it from the features of one space."""
+
+
 def crossed_sums(backend: Backend, layout: Layout, y: Array) -> tuple[np.ndarray, np.ndarray]:
     """Sum targets and their squares over each atom, (atoms, targets), in float64."""
     sums = np.empty((layout.n_atoms, y.shape[1]))
@@ -200,7 +249,7 @@ def shrunk(backend: Backend, basis: Basis, w: Array, alpha: np.ndarray | float) 
     number of columns is then a multiple of the number of penalties.
     """
     factor = factors(basis, np.atleast_1d(np.asarray(alpha, dtype=float)))
-    factor = backend.asarray(factor, _dtype_of(w))
+    factor = backend.asarray(factor, dtype_of(w))
     if factor.shape[1] in (1, w.shape[1]):
         return w * factor
     wide = w.reshape(len(w), -1, factor.shape[1]) * factor[:, None, :]
@@ -271,6 +320,13 @@ def upper_of_scatter(backend: Backend, scatter: Array) -> Array:
     return upper
 
 
+def adjacent(positions: np.ndarray) -> slice | np.ndarray:
+    """Ascending positions as a slice, which copies nothing, if they are adjacent."""
+    if len(positions) and positions[-1] - positions[0] + 1 == len(positions):
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions
+
+
 def flat_columns(sd: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Mask of features that do not vary: below 1e-7 of the median, or rounding of their mean."""
     varying = sd[sd > 0]
@@ -283,6 +339,6 @@ def column_scale(sd: np.ndarray, flat: np.ndarray, standardize: bool) -> np.ndar
     return np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, sd if standardize else 1.0))
 
 
-def _dtype_of(array: Array) -> np.dtype[Any]:
+def dtype_of(array: Array) -> np.dtype[Any]:
     """NumPy dtype of an array or tensor."""
     return np.dtype(str(array.dtype).removeprefix("torch."))

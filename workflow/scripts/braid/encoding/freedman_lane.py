@@ -12,27 +12,33 @@ features do not change, so that all draws share the decompositions of the observ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from braid.common import InputError, progress
+from braid.encoding.backend import backend_for
 from braid.encoding.folds import Fold, Split
 from braid.encoding.grid import Grid
-from braid.encoding.partition import nested_r2, outer_r2
 from braid.encoding.planner import MEMORY_MB
+from braid.encoding.solver import (
+    Tiles,
+    cross_validate,
+    mean_over_folds,
+    predict_fixed,
+    score_fixed,
+)
 from braid.encoding.spaces import (
-    Blocks,
-    blocks_of,
+    Spaces,
+    SpacesFit,
     checked_targets,
-    count_sets,
     finite_columns,
     join_spaces,
-    prepare_spaces,
+    rows_in_use,
 )
-from braid.encoding.weighted import Crossed, Weighted, mean_over_folds, shrunk
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,12 +51,22 @@ _WIDTH = 1024  # columns of targets and draws in one product
 class _Task:
     """The two models, and how their penalties are set in the draws."""
 
-    made: Weighted
-    folds: Sequence[Fold]
-    grid: Grid
+    fit: SpacesFit
+    spaces: Spaces
+    models: tuple[Spaces, Spaces]  # the joint and the reduced one
     select: str
-    models: tuple[np.ndarray, np.ndarray]  # weights of the joint and of the reduced model
     reselect: bool
+
+    def differences(self, y: np.ndarray, alphas: Sequence[np.ndarray]) -> np.ndarray:
+        """R2 of the joint minus that of the reduced model, for columns of permuted targets."""
+        tiles, found = self.fit.tiles(self.spaces, y), []
+        for model, alpha in zip(self.models, alphas, strict=True):
+            if self.reselect:
+                r2 = cross_validate(model, tiles, self.fit.grid, self.select, "r2").score
+            else:
+                r2 = score_fixed(model, tiles, alpha, "r2")
+            found.append(mean_over_folds(list(r2)))
+        return found[0] - found[1]
 
 
 def unique_part_test(
@@ -67,6 +83,8 @@ def unique_part_test(
     form: str = "auto",
     memory_mb: float = MEMORY_MB,
     dtype: Any = np.float32,
+    device: str = "cpu",
+    backend: str | None = None,
 ) -> xr.Dataset:
     """Test whether one feature space explains what the others do not.
 
@@ -91,7 +109,7 @@ def unique_part_test(
         penalties, but slightly anti-conservative: in simulations without a unique part (150 or 400
         rows, 4 or 20 features, 4000 targets each) p <= .05 on .052 to .063 of the targets, where
         `reselect` gave .021 to .051.
-    select, standardize, form, memory_mb, dtype
+    select, standardize, form, memory_mb, dtype, device, backend
         As for `variance_partition`.
 
     Returns
@@ -99,7 +117,8 @@ def unique_part_test(
     xarray.Dataset
         `unique` (observed f(all) - f(all but the space)), `null_mean`, `null_sd` and the one-sided
         `p` = (k + 1) / (draws + 1) over `target`, with k the draws that reach the observed value;
-        `null(draw, target)`. Attributes: `space`, `draws`, `alpha`, `form`, `missing`.
+        `null(draw, target)`. Attributes: `space`, `draws`, `alpha`, `form`, `missing`, `retries`
+        (JSON list: what was repeated where memory ran out).
 
     Raises
     ------
@@ -120,141 +139,113 @@ def unique_part_test(
         )
     joined = join_spaces(spaces)
     y = checked_targets(y, len(joined.x))
-    made = prepare_spaces(joined.x, joined.space_of, folds, grid, standardize, form, dtype)
-    draws = _checked(draws, made.layout.order, len(joined.x))
+    used = rows_in_use(folds)
+    draws, finite = _checked(draws, used, len(joined.x)), finite_columns(y, used)
     reduced = np.array([name != space for name in joined.names], dtype=np.float64)
-    task = _Task(
-        made, folds, grid, select, (np.ones_like(reduced), reduced), reselect=alpha == "reselect"
-    )
-    finite = finite_columns(y, made.layout.order)
     unique = np.full(y.shape[1], np.nan)
     null = np.full((len(draws), y.shape[1]), np.nan)
-    sets = count_sets(made, folds)
-    # besides the observed targets, their fit and residual, the permuted targets and their products
-    extra = 64.0 * len(grid.values) + (4.0 * made.dtype.itemsize + y.itemsize) * len(y)
-    extra += made.bytes_per_target(sets)
-    width = blocks_of(made, max(len(finite), _WIDTH), 2 * sets, extra, memory_mb)[0].stop
-    for start in range(0, len(finite), width):
-        at = finite[start : start + width]
-        unique[at], null[:, at] = _block(task, y[:, at], draws, min(width, _WIDTH))
+    # besides the observed targets: their fit and residual, permuted targets and their products
+    itemsize = max(np.dtype(dtype).itemsize, y.itemsize)
+    extra = 64.0 * len(grid.values) + 5.0 * itemsize * len(y)
+    fit = SpacesFit(
+        joined.x, joined.space_of, y if len(finite) == y.shape[1] else y[:, finite], folds, grid,
+        standardize, form, dtype, backend_for(device, backend), memory_mb, extra,
+        bases=2, columns=_WIDTH, copies=2,
+    )  # fmt: skip
+
+    def work(spaces: Spaces, part: slice) -> None:
+        models = spaces.kept(np.ones_like(reduced)), spaces.kept(reduced)
+        task = _Task(fit, spaces, models, select, alpha == "reselect")
+        unique[finite[part]], null[:, finite[part]] = _block(task, part, draws)
+
+    fit.run(work)
+    precision = fit.made(fit.form)[0].form.dtype
     return xr.Dataset(
         {
             "unique": ("target", unique),
             "null_mean": ("target", null.mean(axis=0)),
             "null_sd": ("target", null.std(axis=0)),
-            "p": ("target", _p_values(unique, null, made.dtype)),
+            "p": ("target", _p_values(unique, null, precision)),
             "null": (("draw", "target"), null.astype(np.float32)),
         },
         attrs={
             "space": space,
             "draws": len(draws),
             "alpha": alpha,
-            "form": made.form,
+            "form": fit.form,
             "missing": y.shape[1] - len(finite),
+            "retries": json.dumps(fit.retries),
         },
     )
 
 
-def out_of_fold(
-    made: Weighted,
-    crossed: Crossed,
-    folds: Sequence[Fold],
-    gamma: np.ndarray,
-    alpha: np.ndarray,
-) -> np.ndarray:
+def out_of_fold(model: Spaces, y: Tiles, alpha: np.ndarray, dtype: Any) -> np.ndarray:
     """Predict every row from training rows that do not hold it.
 
     Rows that no outer fold tests, as with a hold-out, are predicted by the inner folds.
 
     Parameters
     ----------
-    made : Weighted
-    crossed : Crossed
-    folds : sequence of Fold
-    gamma : array, (spaces,)
+    model : Spaces
+    y : Tiles
     alpha : array, (folds, targets)
+    dtype : numpy dtype
 
     Returns
     -------
-    numpy.ndarray, (rows in use, targets)
-        In the layout's order, for the centred targets.
+    numpy.ndarray, (n, targets)
+        For the centred targets; NaN in rows that are not in use.
 
     Raises
     ------
     InputError
         If a row in use is never tested.
     """
-    layout = made.layout
-    out = np.full(crossed.y.shape, np.nan, dtype=made.dtype)
-    sets: list[tuple[Fold | Split, np.ndarray]] = list(zip(folds, alpha, strict=True))
-    inner = [(split, one) for fold, one in zip(folds, alpha, strict=True) for split in fold.inner]
+    layout = model.form.layout
+    sets: list[tuple[Fold | Split, np.ndarray]] = list(zip(model.folds, alpha, strict=True))
+    sets += [(split, one) for fold, one in zip(model.folds, alpha, strict=True)
+             for split in fold.inner]  # fmt: skip
     missing = np.ones(layout.n_atoms, dtype=bool)
-    for one, penalty in [*sets, *inner]:
-        if not missing[layout.members(one.test)].any():
-            continue
-        basis = made.basis(gamma, one.train)
-        b = shrunk(basis, made.project(basis, crossed), penalty)
-        predicted = sum(made.parts(basis, one.test, b))
-        predicted = predicted + crossed.mean(basis.members, basis.n).astype(made.dtype)
-        new = layout.members(one.test) & missing
-        rows = layout.positions(layout.members(one.test))
-        fresh = new[layout.atom[layout.order[rows]]]
-        out[np.arange(len(out))[rows][fresh]] = predicted[fresh]
-        missing &= ~new
+    chosen: list[Fold] = []
+    penalties: list[np.ndarray] = []
+    for one, penalty in sets:
+        test = layout.members(one.test)
+        if missing[test].any():
+            # the last to write a row counts, and the first set that tests it shall
+            chosen.insert(0, Fold("", one.train, one.test, ()))
+            penalties.insert(0, penalty)
+            missing &= ~test
     if missing.any():
         row = int(layout.order[layout.positions(missing)][0])
         raise InputError(
             f"folds: row {row} trains but is never tested, so it has no out-of-fold residual to "
             "permute; use a scheme that tests every row"
         )
+    out = np.full((len(layout.atom), y.shape[1]), np.nan, dtype=dtype)
+    predict_fixed(replace(model, folds=chosen), y, np.stack(penalties), out, np.zeros(y.shape[1]))
     return out
 
 
-def _block(
-    task: _Task, y: np.ndarray, draws: np.ndarray, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _block(task: _Task, part: slice, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Observed difference of a block of targets, (targets,), and the draws', (draws, targets)."""
-    made, order = task.made, task.made.layout.order
-    n_targets = y.shape[1]
-    block = Blocks(made, y, [slice(0, n_targets)])
-    (alpha, joint), (reduced_alpha, reduced) = (
-        nested_r2(made, block, task.folds, task.grid, gamma, task.select) for gamma in task.models
+    fit, form = task.fit, task.spaces.form
+    y = fit.y[:, part].astype(np.result_type(fit.y, form.dtype))
+    y -= y[form.layout.order].mean(axis=0)
+    tiles = fit.tiles(task.spaces, y)
+    joint, reduced = (
+        cross_validate(model, tiles, fit.grid, task.select, "r2") for model in task.models
     )
-    ((_, crossed),) = block
-    fit = np.full(y.shape, np.nan, dtype=made.dtype)
-    fit[order] = out_of_fold(made, crossed, task.folds, task.models[1], reduced_alpha)
-    rest = np.full(y.shape, np.nan, dtype=made.dtype)
-    rest[order] = crossed.y - fit[order]
-    null = []
-    step = max(1, width // n_targets)
+    explained = out_of_fold(task.models[1], tiles, reduced.alpha, y.dtype)
+    del tiles
+    rest, null, n_targets = y - explained, [], y.shape[1]
+    step = max(1, min(fit.plan.block, _WIDTH * n_targets // fit.y.shape[1]) // n_targets)
     for start in progress(range(0, len(draws), step), "permuting residuals"):
         some = draws[start : start + step]
-        targets = np.concatenate([fit + rest[draw] for draw in some], axis=1)
-        null.append(
-            _differences(task, targets, (alpha, reduced_alpha)).reshape(len(some), n_targets)
-        )
-    return mean_over_folds(joint) - mean_over_folds(reduced), np.concatenate(null)
-
-
-def _differences(task: _Task, y: np.ndarray, alphas: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """R2 of the joint minus that of the reduced model, for columns of permuted targets."""
-    made, columns = task.made, y.shape[1]
-    block = Blocks(made, y, [slice(0, columns)])
-    found = []
-    for gamma, alpha in zip(task.models, alphas, strict=True):
-        if task.reselect:
-            _, r2 = nested_r2(made, block, task.folds, task.grid, gamma, task.select)
-        else:
-            ((_, crossed),) = block
-            tiled = np.tile(alpha, columns // alpha.shape[1])
-            r2 = np.stack(
-                [
-                    outer_r2(made, crossed, fold, gamma, tiled[number])
-                    for number, fold in enumerate(task.folds)
-                ]
-            )
-        found.append(mean_over_folds(r2))
-    return found[0] - found[1]
+        permuted = np.concatenate([explained + rest[draw] for draw in some], axis=1)
+        found = task.differences(permuted, (joint.alpha, reduced.alpha))
+        null.append(found.reshape(len(some), n_targets))
+    observed = mean_over_folds(list(joint.score)) - mean_over_folds(list(reduced.score))
+    return observed, np.concatenate(null)
 
 
 def _checked(draws: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:

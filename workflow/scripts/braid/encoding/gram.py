@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from braid.encoding.forms import (
     Basis,
     Crossed,
     HeldOut,
+    adjacent,
     column_scale,
     crossed_sums,
     flat_columns,
@@ -42,6 +44,9 @@ class GramForm:
     `dtype`. Where a training set's mean is so far from that of all rows that these differences
     lose digits, its own centred rows are used instead.
 
+    Feature spaces with weights are views of this form (see `weighted`): D G_tr D is diagonalised,
+    with D the square roots of the weights and without the features of weight 0. X, G and C stay.
+
     Parameters
     ----------
     x : array-like, (n, p)
@@ -59,6 +64,8 @@ class GramForm:
     centre : array, (q,), optional
     backend : Backend
     stream : bool
+    space_of : array of int, (p,), optional
+        Space of each feature, 0, 1, ...; all features are one space by default.
 
     Raises
     ------
@@ -76,15 +83,20 @@ class GramForm:
         centre: np.ndarray | None = None,
         backend: Backend = NUMPY,
         stream: bool = False,
+        space_of: np.ndarray | None = None,
     ) -> None:
         self.name = "streamed" if stream else "gram"
         self.layout, self.standardize, self.backend = layout, standardize, backend
         self.lift, self.lift_centre = lift, centre
-        self.dtype = np.dtype(dtype)
+        self.dtype = self.held_dtype = np.dtype(dtype)
         self.bases = Bases()
         self._source, self._stream = x, stream
         self._counts: tuple[int, int] | None = None
-        self.size = int(x.shape[1])
+        self.n_features = self.size = int(x.shape[1])
+        self.space_of = np.zeros(self.size, dtype=int) if space_of is None else space_of
+        self.n_spaces = int(self.space_of.max(initial=0)) + 1
+        self._at: slice | np.ndarray = slice(0, self.size)  # features in use, ...
+        self._weight = np.ones(self.size)  # ... and their weights
         self.counts = np.diff(layout.starts)
         self.centre = self._mean_of_all()
         self._x: Array = None
@@ -100,13 +112,34 @@ class GramForm:
         """Say how many of the features as given vary and do not, where `x` is a rotation."""
         self._counts = (varying, flat)
 
+    def weighted(self, gamma: np.ndarray) -> GramForm:
+        """Give the form of the same features with other weights.
+
+        It shares all but the eigenbases, so that targets made ready for one fit the other too.
+
+        Parameters
+        ----------
+        gamma : array, (spaces,)
+            Weights of 0 or more: space b is penalised by alpha / gamma_b, and left out at 0.
+        """
+        view = copy.copy(self)
+        weight = np.asarray(gamma, dtype=np.float64)[self.space_of]
+        features = np.flatnonzero(weight > 0)
+        view._at, view._weight, view.size = adjacent(features), weight[features], len(features)
+        view.bases = self.bases.view(view.size, gamma)
+        return view
+
     def use(self, dtype: Any) -> None:
-        """Go over to another precision of the products; what was made in the last one goes."""
+        """Go over to another precision of the products; what was made in the last one goes.
+
+        Test rows keep theirs: no term of Z B is larger than |y|, so that rounding there, unlike in
+        W, does not grow with the condition of the features.
+        """
         self.dtype = np.dtype(dtype)
         self.bases.found.clear()
         if self._stream:
             return
-        self._x = self.backend.empty((len(self.layout.order), self.size), self.dtype)
+        self._x = self.backend.empty((len(self.layout.order), self.n_features), self.dtype)
         for part, rows in self._read(slice(0, len(self.layout.order))):
             self._x[part] = self.backend.asarray(rows, self.dtype)
 
@@ -116,7 +149,7 @@ class GramForm:
 
     def _mean_of_all(self) -> np.ndarray:
         """Mean of the features over the rows in use."""
-        total = np.zeros(self.size)
+        total = np.zeros(self.n_features)
         for _, rows in self._read(slice(0, len(self.layout.order)), centred=False):
             total += rows.sum(axis=0)
         if not np.isfinite(total).all():
@@ -128,7 +161,7 @@ class GramForm:
 
     def _read(self, where: slice, centred: bool = True) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of rows of X, given by their place in the layout's order, in float64."""
-        step = max(1, CHUNK // max(1, self.size))
+        step = max(1, CHUNK // max(1, self.n_features))
         for start in range(where.start, where.stop, step):
             part = slice(start, min(start + step, where.stop))
             rows = self.layout.order[part]
@@ -139,13 +172,21 @@ class GramForm:
                 values -= self.centre
             yield part, values
 
-    def _chunks(self, where: slice) -> Iterator[tuple[slice, Array]]:
-        """Chunks of centred rows of X on the device, in `dtype`."""
+    def _chunks(
+        self, where: slice, at: slice | np.ndarray | None = None
+    ) -> Iterator[tuple[slice, Array]]:
+        """Chunks of centred rows of X on the device, in `dtype`: features in use, or those `at`."""
+        at = self._at if at is None else at
         if not self._stream:
-            yield where, self._x[where]
+            yield where, self._x[where][:, at]
             return
         for part, rows in self._read(where):
-            yield part, self.backend.asarray(rows, self.dtype)
+            yield part, self.backend.asarray(rows[:, at], self.dtype)
+
+    def _mean(self, members: np.ndarray) -> tuple[int, np.ndarray]:
+        """Rows of a set of atoms, and their mean of the features in use."""
+        n = int(self.counts[members].sum())
+        return n, self._sums[members].sum(axis=0)[self._at] / n
 
     def _add(self, atom: int, piece: slice) -> None:
         """Add an atom's rows to its Gram matrix and sums."""
@@ -158,8 +199,7 @@ class GramForm:
 
     def _diagonalise(self, members: np.ndarray) -> Basis:
         """Centre, scale and diagonalise the Gram matrix of a training set."""
-        n = int(self.counts[members].sum())
-        mean = self._sums[members].sum(axis=0) / n
+        n, mean = self._mean(members)
         gram, before = self._centred_gram(members, mean, n)
         diagonal = np.maximum(self.backend.to_numpy(gram.diagonal()), 0.0)
         direct = self._loses_digits(members, mean, before, diagonal)
@@ -169,15 +209,16 @@ class GramForm:
             diagonal = np.maximum(self.backend.to_numpy(gram.diagonal()), 0.0)
         sd = np.sqrt(diagonal / n)
         flat = flat_columns(sd, mean)
-        scale = column_scale(sd, flat, self.standardize)
+        scale = column_scale(sd, flat, self.standardize) * np.sqrt(self._weight)
         on_device = self.backend.asarray(scale, np.float64)
         gram *= on_device[:, None]
         gram *= on_device
         values, vectors = self.backend.eigh(gram)
         values = np.maximum(self.backend.to_numpy(values), 0.0)
-        varying, constant = self._counts or (int(np.sum(~flat)), int(np.sum(flat)))
+        # a feature counts with its weight
+        varying, constant = self._counts or (self._weight[~flat].sum(), int(np.sum(flat)))
         maps = {"project": self._projector(vectors.T, on_device, mean), "mean": mean}
-        mean_eigenvalue = float(values.sum()) / max(varying, 1)
+        mean_eigenvalue = float(values.sum()) / float(varying if varying > 0 else 1)
         return Basis(members, n, values, mean_eigenvalue, constant, maps, direct)
 
     def _projector(self, vectors: Array, scale: Array, mean: np.ndarray) -> Array:
@@ -193,7 +234,9 @@ class GramForm:
         self, members: np.ndarray, mean: np.ndarray, n: int
     ) -> tuple[Array, np.ndarray]:
         """Gram matrix of a set of atoms, centred, and its diagonal before that."""
-        total = _sum_of(self._grams, members)
+        total = _sum_of(
+            _square(self._grams[atom], self._at) for atom in np.flatnonzero(members).tolist()
+        )
         before = self.backend.to_numpy(total.diagonal()).copy()
         on_device = self.backend.asarray(mean, np.float64)
         for start in range(0, self.size, _ROWS):
@@ -217,9 +260,10 @@ class GramForm:
             return True
         chosen = rng(0, "cancellation guard").choice(kept, min(_CHECKED, len(kept)), replace=False)
         total, on_device = np.zeros(len(chosen)), self.backend.asarray(mean[chosen], np.float64)
+        at = np.arange(self.n_features)[self._at][chosen]
         for span in self.layout.spans(members):
-            for _, rows in self._chunks(span):
-                values = self.backend.cast(rows[:, chosen], np.float64) - on_device
+            for _, rows in self._chunks(span, at):
+                values = self.backend.cast(rows, np.float64) - on_device
                 total += self.backend.to_numpy(self.backend.column_dot(values, values))
         return bool(np.any(np.abs(diagonal[chosen] - total) > _WRONG * total))
 
@@ -239,24 +283,20 @@ class GramForm:
 
     def held_out(self, basis: Basis, members: np.ndarray) -> HeldOut:
         """Describe test rows in a basis (kept for the next call)."""
-        key = members.tobytes()
-        if key not in basis.held:
-            basis.held[key] = self._describe(basis, members)
-        return basis.held[key]
+        return self.bases.held_out(basis, members, self._describe)
 
     def _describe(self, basis: Basis, members: np.ndarray) -> HeldOut:
         """Scatter of the test rows, and the rows themselves where they are fewer."""
         backend = self.backend
-        n = int(self.counts[members].sum())
-        mean = self._sums[members].sum(axis=0) / n
+        n, mean = self._mean(members)
         vectors = backend.cast(self._vectors(basis), np.float64)
         moved = vectors @ backend.asarray(mean - basis.maps["mean"], np.float64)
         offset = backend.to_numpy(moved)
         if n < self.size and not self._stream:
             rows = self._gathered(members) - backend.asarray(mean, np.float64)
             rows = rows @ vectors.T
-            upper = backend.cast(backend.qr_upper(rows), self.dtype)
-            return HeldOut(members, n, offset, upper, backend.cast(rows, self.dtype))
+            upper = backend.cast(backend.qr_upper(rows), self.held_dtype)
+            return HeldOut(members, n, offset, upper, backend.cast(rows, self.held_dtype))
         scatter, before = self._centred_gram(members, mean, n)
         diagonal = np.maximum(backend.to_numpy(scatter.diagonal()), 0.0)
         if self._loses_digits(members, mean, before, diagonal):
@@ -265,7 +305,7 @@ class GramForm:
         scatter = scatter @ vectors.T
         del vectors
         upper = upper_of_scatter(backend, scatter)
-        return HeldOut(members, n, offset, backend.cast(upper, self.dtype), None)
+        return HeldOut(members, n, offset, backend.cast(upper, self.held_dtype), None)
 
     def _gathered(self, members: np.ndarray) -> Array:
         """Centred rows of a set of atoms in float64."""
@@ -275,16 +315,16 @@ class GramForm:
         )
 
     def cross(self, y: Array) -> Crossed:
-        """Cross-products of each atom with targets; all folds and penalties share them."""
+        """Cross-products of each atom with targets; folds, penalties and weights share them."""
         backend, layout = self.backend, self.layout
         y = backend.asarray(y, self.dtype)
         sums, squares = crossed_sums(backend, layout, y)
         # the last row holds the sums of y, the last matrix the sum of the others
-        shape = (layout.n_atoms + 1, self.size + 1, y.shape[1])
+        shape = (layout.n_atoms + 1, self.n_features + 1, y.shape[1])
         products = backend.empty(shape, self.dtype)
         for atom, piece in enumerate(layout.pieces()):
             started = False
-            for part, rows in self._chunks(piece):
+            for part, rows in self._chunks(piece, slice(0, self.n_features)):
                 found = rows.T @ y[part]
                 if started:
                     products[atom, :-1] += found
@@ -304,9 +344,10 @@ class GramForm:
     def test_cross(self, basis: Basis, held: HeldOut, crossed: Crossed) -> Array:
         """H = Zc'Y of the test rows, (r, targets)."""
         if held.rows is not None:
-            return held.rows.T @ crossed.y[self.layout.positions(held.members)]
+            y = crossed.y[self.layout.positions(held.members)]
+            return held.rows.T @ self.backend.cast(y, self.held_dtype)
         if basis.direct:
-            mean = self._sums[held.members].sum(axis=0) / held.n
+            _, mean = self._mean(held.members)
             return self._through_rows(basis, held.members, mean, crossed)
         found = basis.maps["project"] @ self._products_of(crossed, held.members)
         sums = crossed.sums[held.members].sum(axis=0)
@@ -329,27 +370,44 @@ class GramForm:
     def _products_of(self, crossed: Crossed, members: np.ndarray) -> Array:
         """Cross-products of a set of atoms: their sum, or that of all less the others."""
         assert crossed.products is not None
-        atoms, others = np.flatnonzero(members), np.flatnonzero(~members)
+        products = crossed.products
+        at: slice | np.ndarray = slice(0, self.n_features + 1)
+        if self.size < self.n_features:
+            features = np.arange(self.n_features)[self._at]
+            at = adjacent(np.append(features, self.n_features))
+        atoms, others = (np.flatnonzero(mask).tolist() for mask in (members, ~members))
         if len(atoms) == 1:
-            return crossed.products[int(atoms[0])]
+            return products[atoms[0]][at]
         if not len(others):
-            return crossed.products[-1]
+            return products[-1][at]
         # less the others only where these are the smaller part, so that no digits are lost
         if len(others) < len(atoms) and self.counts[others].sum() < self.counts[atoms].sum():
-            total = crossed.products[-1] - crossed.products[int(others[0])]
+            total = products[-1][at] - products[others[0]][at]
             for atom in others[1:]:
-                total -= crossed.products[int(atom)]
+                total -= products[atom][at]
             return total
-        return _sum_of(crossed.products, members)
+        return _sum_of(products[atom][at] for atom in atoms)
 
-    def predict(self, basis: Basis, members: np.ndarray, b: Array) -> Array:
-        """Z B for the rows of `members`, in the layout's order, without the targets' mean."""
-        weights = self._vectors(basis).T @ b
-        mean = self.backend.asarray(basis.maps["mean"], self.dtype)
+    def predict(
+        self, basis: Basis, members: np.ndarray, b: Array, space: int | None = None
+    ) -> Array:
+        """Z B for the rows of `members`, in the layout's order, without the targets' mean.
+
+        With `space`, from the features of that space alone, counted from their training means:
+        the predictions from all spaces add up to Z B.
+        """
+        at: slice | np.ndarray = self._at
+        inside: slice | np.ndarray = slice(0, self.size)
+        if space is not None:
+            features = np.arange(self.n_features)[self._at]
+            inside = adjacent(np.flatnonzero(self.space_of[features] == space))
+            at = adjacent(features[inside])
+        weights = self._vectors(basis)[:, inside].T @ b
+        mean = self.backend.asarray(basis.maps["mean"][inside], self.dtype)
         found = [
             (rows - mean) @ weights if basis.direct else rows @ weights - mean @ weights
             for span in self.layout.spans(members)
-            for _, rows in self._chunks(span)
+            for _, rows in self._chunks(span, at)
         ]
         return found[0] if len(found) == 1 else self.backend.concatenate(found)
 
@@ -370,8 +428,11 @@ class GramForm:
         backend = self.backend
         # as rows of targets, so that a transposed copy is never made
         weights = (b.T @ self._vectors(basis)).T
-        centre = backend.asarray(self.centre + basis.maps["mean"], np.float64)
+        centre = backend.asarray(self.centre[self._at] + basis.maps["mean"], np.float64)
         constant = -(centre @ backend.cast(weights, np.float64))
+        if self.size < self.n_features:
+            found, weights = weights, backend.zeros((self.n_features, b.shape[1]), self.dtype)
+            weights[self._at] = found
         if self.lift is not None and self.lift_centre is not None:
             weights = (weights.T @ backend.asarray(self.lift.T, self.dtype)).T
             lifted = backend.asarray(self.lift_centre, np.float64)
@@ -379,12 +440,15 @@ class GramForm:
         return weights, backend.to_numpy(constant)
 
 
-def _sum_of(matrices: Array, members: np.ndarray) -> Array:
-    """Sum of the atoms' matrices over a set, as a new array."""
-    atoms = [int(atom) for atom in np.flatnonzero(members)]
-    if len(atoms) == 1:
-        return matrices[atoms[0]] + 0.0
-    total = matrices[atoms[0]] + matrices[atoms[1]]
-    for atom in atoms[2:]:
-        total += matrices[atom]
+def _sum_of(matrices: Iterable[Array]) -> Array:
+    """Sum of one or more matrices, as a new array."""
+    rest = iter(matrices)
+    total = next(rest) + next(rest, 0.0)
+    for matrix in rest:
+        total += matrix
     return total
+
+
+def _square(matrix: Array, at: slice | np.ndarray) -> Array:
+    """Part of a square matrix between some features."""
+    return matrix[at, at] if isinstance(at, slice) else matrix[at[:, None], at]

@@ -13,6 +13,7 @@ Under cross-validation a part can be negative; it is reported as it is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
@@ -20,20 +21,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braid.common import InputError, progress
-from braid.encoding.band_search import search
+from braid.encoding.backend import backend_for
 from braid.encoding.folds import Fold
 from braid.encoding.grid import Grid
 from braid.encoding.planner import MEMORY_MB
+from braid.encoding.solver import cross_validate, mean_over_folds
 from braid.encoding.spaces import (
-    Blocks,
-    blocks_of,
+    Spaces,
+    SpacesFit,
     checked_targets,
-    count_sets,
     finite_columns,
     join_spaces,
-    prepare_spaces,
+    rows_in_use,
 )
-from braid.encoding.weighted import Crossed, Weighted, mean_over_folds, scores, shrunk
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,6 +53,8 @@ def variance_partition(
     force: bool = False,
     memory_mb: float = MEMORY_MB,
     dtype: Any = np.float32,
+    device: str = "cpu",
+    backend: str | None = None,
 ) -> xr.Dataset:
     """Cross-validated R2 of every subset of feature spaces, and what exactly each subset shares.
 
@@ -71,6 +73,9 @@ def variance_partition(
     force : bool
         Allow more than 6 spaces.
     memory_mb : float
+    device : {"cpu", "auto", "cuda"}
+    backend : {"numpy", "torch"}, optional
+        Array library, instead of the device's own (for tests).
 
     Returns
     -------
@@ -80,7 +85,8 @@ def variance_partition(
         (absolute) over (fold, subset, target); `member(subset, space)` and
         `part_member(part, space)`. Subsets and parts are named "a", "b", "a+b", ...: part "a" is
         what a alone explains, "a+b" what a and b share and nothing else has. Attributes: `form`,
-        `select`, `missing` (targets).
+        `select`, `missing` (targets), `retries` (JSON list: what was repeated where memory ran
+        out).
 
     Raises
     ------
@@ -99,21 +105,22 @@ def variance_partition(
         )
     joined = join_spaces(spaces)
     y = checked_targets(y, len(joined.x))
-    made = prepare_spaces(joined.x, joined.space_of, folds, grid, standardize, form, dtype)
-    member = subsets(len(joined.names))
-    finite = finite_columns(y, made.layout.order)
+    member, finite = subsets(len(joined.names)), finite_columns(y, rows_in_use(folds))
     shape = (len(folds), len(member), y.shape[1])
     r2, alpha = np.full(shape, np.nan), np.full(shape, np.nan)
-    # scores of all penalties, and the block's own copy of the targets
-    extra = 64.0 * len(grid.values) + y.itemsize * len(y)
-    blocks = blocks_of(made, len(finite), count_sets(made, folds), extra, memory_mb)
-    for part in progress(blocks, "variance partition"):
-        block = Blocks(made, y[:, finite[part]], [slice(0, part.stop - part.start)])
-        for number, gamma in enumerate(member.astype(np.float64)):
-            alpha[:, number, finite[part]], r2[:, number, finite[part]] = nested_r2(
-                made, block, folds, grid, gamma, select
-            )
-    f = mean_over_folds(r2)
+    fit = SpacesFit(
+        joined.x, joined.space_of, y if len(finite) == y.shape[1] else y[:, finite], folds, grid,
+        standardize, form, dtype, backend_for(device, backend), memory_mb, bases=1,
+    )  # fmt: skip
+
+    def work(spaces: Spaces, part: slice) -> None:
+        tiles, at = fit.tiles(spaces, fit.y[:, part]), finite[part]
+        for number, gamma in enumerate(progress(member.astype(np.float64), "variance partition")):
+            found = cross_validate(spaces.weighted(gamma), tiles, grid, select, "r2")
+            alpha[:, number, at], r2[:, number, at] = found.alpha, found.score
+
+    fit.run(work)
+    f = mean_over_folds(list(r2))
     parts = parts_of(f, member)
     total = parts.sum(axis=0)
     assert np.allclose(total, f[-1], rtol=0, atol=1e-9 * 2 ** len(member[0]), equal_nan=True)
@@ -133,7 +140,12 @@ def variance_partition(
             "space": list(joined.names),
             "fold": [fold.label for fold in folds],
         },
-        attrs={"form": made.form, "select": select, "missing": y.shape[1] - len(finite)},
+        attrs={
+            "form": fit.form,
+            "select": select,
+            "missing": y.shape[1] - len(finite),
+            "retries": json.dumps(fit.retries),
+        },
     )
 
 
@@ -170,49 +182,3 @@ def parts_of(f: np.ndarray, member: np.ndarray) -> np.ndarray:
                 continue
             signs[at, row[inside]] += (-1) ** (chosen.bit_count() + 1)
     return signs @ np.asarray(f, dtype=np.float64)
-
-
-def outer_r2(
-    made: Weighted, crossed: Crossed, fold: Fold, gamma: np.ndarray, alpha: np.ndarray
-) -> np.ndarray:
-    """R2 of one outer fold's test rows at given penalties, (targets,)."""
-    basis = made.basis(gamma, fold.train)
-    held = made.held(basis, fold.test)
-    start = crossed.mean(basis.members, basis.n)
-    b = shrunk(basis, made.project(basis, crossed), alpha)
-    return scores(basis, held, made.targets(basis, held, crossed), b, start, alpha)["r2"]
-
-
-def nested_r2(
-    made: Weighted,
-    block: Blocks,
-    folds: Sequence[Fold],
-    grid: Grid,
-    gamma: np.ndarray,
-    select: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a penalty inside each outer fold and score it outside.
-
-    Parameters
-    ----------
-    made : Weighted
-    block : Blocks
-        A single block of targets.
-    folds, grid, select
-        As for `variance_partition`.
-    gamma : array, (spaces,)
-        1 for the spaces of the model, 0 for the others.
-
-    Returns
-    -------
-    alpha, r2 : numpy.ndarray of float64, (folds, targets)
-        Absolute penalty, and R2 of the test rows.
-    """
-    alpha, r2 = [], []
-    for fold in folds:
-        index = search(made, block, fold, grid, gamma[None], select, prune=0.0).index[0]
-        basis = made.basis(gamma, fold.train)
-        alpha.append(grid.absolute(basis.mean_value)[index])
-        for _, crossed in block:
-            r2.append(outer_r2(made, crossed, fold, gamma, alpha[-1]))
-    return np.stack(alpha), np.stack(r2)

@@ -13,6 +13,7 @@ FLOOR = 64  # targets; below this the products no longer pay
 _CAP = 2048  # targets of a block on the CPU; larger ones no longer gain speed
 MEMORY_MB = 1500.0
 _SLACK = 1.08  # what the allocator takes on top of the arrays; measured
+_DRAW = 16.0  # bytes per draw and target: the score, and the statistic in float64 with a copy
 _BASE_MB = 350.0  # the interpreter with NumPy, SciPy, xarray, pandas and scikit-learn
 
 
@@ -115,6 +116,9 @@ def plan_memory(
     workers: int = 1,
     on_device: bool = False,
     copies: int = 4,
+    kernels: int = 1,
+    extra: float = 0.0,
+    swept: int | None = None,
 ) -> Plan:
     """Predict the peak memory of a cross-validated fit and choose the block of targets.
 
@@ -148,6 +152,12 @@ def plan_memory(
     copies : int
         Bytes per row and target that a block of targets takes, centred: its itemsize, and twice
         that where the rows have to be put in order first.
+    kernels : int
+        Feature spaces that have kernels of their own.
+    extra : float
+        Further bytes per target of a block.
+    swept : int, optional
+        Bytes per number in the products of the sweep over penalties; by default `itemsize`.
 
     Returns
     -------
@@ -161,9 +171,11 @@ def plan_memory(
     pairs = list(pairs) if pairs else [(n, max(1, n // 5))] * sets
     sets, limit = len(pairs), memory_mb * MB
     whole = targets if most is None and on_device else min(targets, most or _CAP)
-    tiled = _costs(n, p, form, atoms, alphas, itemsize, pairs, not on_device, copies)
+    shapes = (n, p, form, atoms, alphas, itemsize, pairs)
+    more = (float(copies * n) + extra, kernels, swept or itemsize)
+    tiled = _costs(*shapes, not on_device, *more)
     # where bases are made anew for every block, rather large blocks than many bases
-    untiled = _costs(n, p, form, atoms, alphas, itemsize, pairs, False, copies)
+    untiled = _costs(*shapes, False, *more)
     for costs, keep, wanted in ((tiled, sets, whole), (untiled, 1, targets)):
         block = _largest(costs, keep, wanted, workers, limit)
         if block >= min(targets, FLOOR):
@@ -205,6 +217,7 @@ def predict_job_mb(
     alphas: int = 15,
     memory_mb: float = MEMORY_MB,
     workers: int = 1,
+    draws: int = 0,
 ) -> int:
     """Memory that a fit's job needs, MB, from shapes alone, before anything is read.
 
@@ -228,6 +241,8 @@ def predict_job_mb(
         Limit of the solver (`ridge.memory_mb`); the plan may need less.
     workers : int
         Threads.
+    draws : int
+        Draws of a permutation test, whose null scores stay in memory until the decision.
     """
     train, test = max(2, n - n // n_folds), max(1, n // n_folds)
     pairs = [(train, test)] * n_folds
@@ -244,7 +259,7 @@ def predict_job_mb(
     except BraidError:
         peak = memory_mb
     arrays = 4.0 * n * p * (layers + 1) + 4.0 * n * targets * 3
-    results = targets * layers * n_folds * (4.0 * 3 + 8.0 * 4)
+    results = targets * (layers * n_folds * (4.0 * 3 + 8.0 * 4) + draws * _DRAW)
     return int(-(-(_BASE_MB + (arrays + results) / MB + peak) // 1))
 
 
@@ -265,31 +280,36 @@ def _costs(
     itemsize: int,
     pairs: Sequence[tuple[int, int]],
     in_tiles: bool,
-    copies: int = 4,
+    column: float = 0.0,
+    kernels: int = 1,
+    swept: int = 4,
 ) -> Costs:
-    """Bytes of a form; `copies`: bytes per row and target of the blocks that the caller makes."""
+    """Bytes of a form; `column`: bytes per target of the blocks that the caller makes."""
     s, most, test = itemsize, max(a for a, _ in pairs), max(b for _, b in pairs)
     if form in ("gram", "streamed"):
         r, few = p, test < p and form == "gram"
         always = 8.0 * atoms * p * p + (s * n * p if form == "gram" else 0)
         chunk = 24.0 * min(n * p, max(2**20, p))
         making = max(24.0 * p * p, 32.0 * test * p + 8.0 * p * p if few else 32.0 * p * p) + chunk
-        each = s * p * (p + 1) + s * p * min(test, p) * (2 if few else 1) + 8.0 * alphas * p
+        each = s * p * (p + 1) + swept * p * min(test, p) * (2 if few else 1) + 8.0 * alphas * p
         width = 1.0 * s * (n + (atoms + 3) * p)
     else:
         r = min(most, p)
-        stored = n * n if form == "kernel" else n * p
+        # the kernels of several spaces have a weighted sum
+        stored = n * n * (kernels + (kernels > 1)) if form == "kernel" else n * p
         always = 8.0 * stored + (s * n * p if form == "kernel" else 0)
         if form == "kernel":
             making = 8.0 * max(3 * most * most, n * n + 2 * n * 512)
         else:
             making = 8.0 * (max(most, test) * p + 3 * r * r)
         beside = 8.0 * (n - most) * r if form == "kernel" else 2.0 * s * p * r
+        if kernels > 1:
+            beside += 8.0 * most * r
         each = s * (most * r + (test + min(test, r)) * r) + beside + 8.0 * alphas * r
         width = 1.0 * s * n
     # W, H and their product in float64, moments of all penalties
     width += (4 * s + 8.0) * r + 8.0 * 10 * alphas
     size = p if form in ("gram", "streamed") else n
-    buffer = 3.0 * s * r * alphas, 3.0 * s * 2**21
+    buffer = 3.0 * swept * r * alphas, 3.0 * swept * 2**21
     tile = tile_width(size) if in_tiles else None
-    return Costs(always, making, each, float(copies * n), width, buffer, tile)
+    return Costs(always, making, each, column, width, buffer, tile)

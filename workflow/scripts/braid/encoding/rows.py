@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,6 +14,7 @@ from braid.encoding.forms import (
     Basis,
     Crossed,
     HeldOut,
+    adjacent,
     column_scale,
     crossed_sums,
     flat_columns,
@@ -30,7 +32,7 @@ class RowForm(ABC):
 
     def __init__(self, layout: Layout, dtype: Any, backend: Backend) -> None:
         self.layout, self.backend = layout, backend
-        self.dtype = np.dtype(dtype)
+        self.dtype = self.held_dtype = np.dtype(dtype)
         self.bases = Bases()
         self.size = len(layout.order)
 
@@ -56,24 +58,25 @@ class RowForm(ABC):
 
     def held_out(self, basis: Basis, members: np.ndarray) -> HeldOut:
         """Describe test rows in a basis (kept for the next call)."""
-        key = members.tobytes()
-        if key not in basis.held:
-            backend = self.backend
-            z = self.rows_of(basis, members)
-            offset = z.mean(axis=0)
-            z = z - offset
-            if z.shape[0] < z.shape[1]:
-                upper = backend.qr_upper(z)
-            else:
-                upper = upper_of_scatter(backend, z.T @ z)
-            basis.held[key] = HeldOut(
-                members,
-                len(z),
-                backend.to_numpy(offset),
-                backend.cast(upper, self.dtype),
-                backend.cast(z, self.dtype),
-            )
-        return basis.held[key]
+        return self.bases.held_out(basis, members, self._describe)
+
+    def _describe(self, basis: Basis, members: np.ndarray) -> HeldOut:
+        """Centred rows of the test set, and the root of their scatter."""
+        backend = self.backend
+        z = self.rows_of(basis, members)
+        offset = z.mean(axis=0)
+        z = z - offset
+        if z.shape[0] < z.shape[1]:
+            upper = backend.qr_upper(z)
+        else:
+            upper = upper_of_scatter(backend, z.T @ z)
+        return HeldOut(
+            members,
+            len(z),
+            backend.to_numpy(offset),
+            backend.cast(upper, self.held_dtype),
+            backend.cast(z, self.held_dtype),
+        )
 
     def cross(self, y: Array) -> Crossed:
         """Sum the targets over each atom."""
@@ -111,6 +114,9 @@ class KernelForm(RowForm):
     Features can therefore not be scaled per training set: with `standardize` they are scaled by
     their standard deviation over all rows in use, which sees held-out stimuli but no responses.
 
+    Feature spaces have a kernel each, of which K is the sum; with weights it is sum gamma_b K_b
+    (see `weighted`).
+
     Parameters
     ----------
     scaled : Scaled
@@ -119,7 +125,9 @@ class KernelForm(RowForm):
     dtype : numpy dtype
     backend : Backend
     kernel : array, (rows in use, rows in use), optional
-        XX' of the scaled features where it is known.
+        XX' of the scaled features where it is known; not with `space_of`.
+    space_of : array of int, (p,), optional
+        Space of each feature, 0, 1, ...; all features are one space by default.
     """
 
     name = "kernel"
@@ -131,25 +139,59 @@ class KernelForm(RowForm):
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
         kernel: Array | None = None,
+        space_of: np.ndarray | None = None,
     ) -> None:
         super().__init__(layout, dtype, backend)
         self.scaled = scaled
-        self.kernel = gram_of_rows(scaled.x, backend) if kernel is None else kernel
+        self.space_of = np.zeros(len(scaled.scale), dtype=int) if space_of is None else space_of
+        self.n_spaces = int(self.space_of.max(initial=0)) + 1
+        self._gamma = np.ones(self.n_spaces)
+        self._kernel: Array | None = None
+        self._kernels: list[Array] = [kernel]
+        if kernel is None:
+            columns = [np.flatnonzero(self.space_of == space) for space in range(self.n_spaces)]
+            self._kernels = [gram_of_rows(scaled.x, backend, one) for one in columns]
+
+    def weighted(self, gamma: np.ndarray) -> KernelForm:
+        """Give the form of the same features with other weights.
+
+        It shares the features and each space's kernel; their sum is made once.
+
+        Parameters
+        ----------
+        gamma : array, (spaces,)
+            Weights of 0 or more: space b is penalised by alpha / gamma_b, and left out at 0.
+        """
+        view = copy.copy(self)
+        view._gamma, view._kernel = np.asarray(gamma, dtype=np.float64), None
+        view.bases = self.bases.view(view.size, gamma)
+        return view
+
+    @property
+    def kernel(self) -> Array:
+        """Sum of the spaces' kernels, weighted."""
+        if self.n_spaces == 1 and self._gamma[0] == 1:
+            return self._kernels[0]
+        if self._kernel is None:
+            self._kernel = self.backend.zeros((self.size, self.size), np.float64)
+            for space in np.flatnonzero(self._gamma).tolist():
+                self._kernel += float(self._gamma[space]) * self._kernels[space]
+        return self._kernel
 
     @property
     def n_zero(self) -> int:
         """Features that do not vary over the rows in use."""
         return int(np.count_nonzero(self.scaled.scale == 0))
 
-    def _block(self, rows: np.ndarray, columns: np.ndarray) -> Array:
-        """Part of the kernel between two sets of atoms, as a new array."""
-        at = np.arange(len(self.kernel))
+    def _block(self, kernel: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
+        """Part of a kernel between two sets of atoms, as a new array."""
+        at = np.arange(self.size)
         first, second = (at[self.layout.positions(members)] for members in (rows, columns))
-        return self.kernel[first[:, None], second]
+        return kernel[first[:, None], second]
 
     def _decompose(self, members: np.ndarray) -> tuple[np.ndarray, Array, Array, Array]:
         """Eigenvalues and vectors of the centred training block, and the means it had."""
-        backend, kernel = self.backend, self._block(members, members)
+        backend, kernel = self.backend, self._block(self.kernel, members, members)
         means = kernel.mean(axis=0)
         grand = means.mean()
         kernel -= means
@@ -165,22 +207,43 @@ class KernelForm(RowForm):
         """Centre and diagonalise the training block of the kernel."""
         backend, n = self.backend, int(np.diff(self.layout.starts)[members].sum())
         values, vectors, means, grand = self._decompose(members)
-        varying = max(len(self.scaled.scale) - self.n_zero, 1)
+        # a feature counts with its weight
+        varying = float(self._gamma[self.space_of[self.scaled.scale != 0]].sum())
+        mean_eigenvalue = float(values.sum()) / (varying if varying > 0 else 1.0)
         maps = {"loadings": backend.cast(vectors, self.dtype), "outside": None}
-        basis = Basis(members, n, values, float(values.sum()) / varying, self.n_zero, maps)
-        if members.all():
-            basis.maps["exact"] = vectors  # weights are fitted on all rows, if at all
-        else:
+        basis = Basis(members, n, values, mean_eigenvalue, self.n_zero, maps)
+        if members.all() or self.n_spaces > 1:
+            # weights are fitted on all rows, if at all; predictions from one space on any
+            basis.maps["exact"] = vectors
+        if not members.all():
             # Z is made from vectors in float64: small directions are small differences
-            outside = self._block(~members, members)
+            outside = self._block(self.kernel, ~members, members)
             outside -= outside.mean(axis=1)[:, None] + means
             outside += grand
             maps["outside"] = outside @ vectors
         return basis
 
+    def predict(
+        self, basis: Basis, members: np.ndarray, b: Array, space: int | None = None
+    ) -> Array:
+        """Z B for the rows of `members`, in the layout's order, without the targets' mean.
+
+        With `space`, from the features of that space alone, counted from their training means:
+        the predictions from all spaces add up to Z B.
+        """
+        if space is None:
+            return super().predict(basis, members, b)
+        kernel = self._kernels[space]
+        block = self._block(kernel, members, basis.members)
+        block -= self._block(kernel, basis.members, basis.members).mean(axis=0)
+        # null directions of the kernel need not sum to 0
+        block -= block.mean(axis=1)[:, None]
+        block *= float(self._gamma[space])
+        return self.backend.cast(block @ self._exact(basis), self.dtype) @ b
+
     def rows_of(self, basis: Basis, members: np.ndarray) -> Array:
         """Z of the rows of `members`, (n, r), float64, in the layout's order."""
-        backend, n = self.backend, len(self.kernel)
+        backend, n = self.backend, self.size
         inside = np.arange(n)[self.layout.positions(basis.members)]
         outside = np.setdiff1d(np.arange(n), inside)
         at = np.empty(n, dtype=int)
@@ -233,7 +296,8 @@ class KernelForm(RowForm):
             part = slice(start, start + _CHUNK)
             # the columns of the vectors sum to 0, so the rows need no centring
             rows = backend.asarray(scaled.x[positions, part], np.float64)
-            scale = backend.asarray(scaled.scale[part], np.float64)
+            weight = self._gamma[self.space_of[part]]
+            scale = backend.asarray(scaled.scale[part] * weight, np.float64)
             out[part] = scale[:, None] * (rows.T @ dual)
         return out
 
@@ -340,11 +404,14 @@ class Scaled:
             self.x[:, part] = (self.x[:, part] - self.centre[part]) * self.scale[part]
 
 
-def gram_of_rows(x: np.ndarray, backend: Backend = NUMPY) -> Array:
-    """XX' in float64, over chunks of columns so that no float64 copy of X is held."""
+def gram_of_rows(
+    x: np.ndarray, backend: Backend = NUMPY, columns: np.ndarray | None = None
+) -> Array:
+    """XX' of all or some columns in float64, in chunks so that no float64 copy of X is held."""
     kernel = backend.zeros((len(x), len(x)), np.float64)
-    for start in range(0, x.shape[1], _CHUNK):
-        part = backend.asarray(x[:, start : start + _CHUNK], np.float64)
+    columns = np.arange(x.shape[1]) if columns is None else columns
+    for start in range(0, len(columns), _CHUNK):
+        part = backend.asarray(x[:, adjacent(columns[start : start + _CHUNK])], np.float64)
         kernel += part @ part.T
     return kernel
 

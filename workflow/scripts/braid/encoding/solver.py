@@ -11,6 +11,7 @@ import numpy as np
 
 from braid.common import InputError
 from braid.encoding.backend import NUMPY, Array, Backend
+from braid.encoding.factors import Shelf, fetch, shelf_for
 from braid.encoding.folds import Fold, Split
 from braid.encoding.forms import (
     GUARD,
@@ -28,7 +29,7 @@ from braid.encoding.grid import CRITERIA, Grid, choose
 from braid.encoding.layout import Layout, layout_of
 from braid.encoding.planner import MEMORY_MB, Plan, always_mb, plan_memory, tile_width
 from braid.encoding.rows import KernelForm, Scaled, SvdForm, gram_of_rows, low_rank
-from braid.encoding.sweep import Moments, moments, penalties_of, sweep
+from braid.encoding.sweep import Moments, Penalties, moments, penalties_of, sweep
 
 FORMS = ("auto", "gram", "streamed", "kernel", "svd")
 
@@ -47,6 +48,9 @@ class Problem:
         Rank to which the features were reduced without loss, where they were.
     nested : bool
         Whether the inner folds can be used.
+    sweep_dtype : numpy dtype
+        Of the products that give the variances of the predictions: as asked for, also where the
+        guard takes the form's other products in float64.
     disagreement : list of float
         With `fast_math`: share of penalties that float32 chose otherwise, one per block and fold.
     """
@@ -56,6 +60,7 @@ class Problem:
     why: str
     rank: int | None = None
     nested: bool = True
+    sweep_dtype: Any = np.float64
     disagreement: list[float] = field(default_factory=list)
 
     def arrange(self, y: np.ndarray) -> np.ndarray:
@@ -70,6 +75,10 @@ class Problem:
         """Distinct training sets."""
         members = self.form.layout.members
         return len({members(rows).tobytes() for rows in training_sets(self.folds, self.nested)})
+
+    def forget(self) -> None:
+        """Give up the eigenbases, which can be made anew, where memory runs out."""
+        self.form.bases.found.clear()
 
     def n_zero(self, number: int) -> int:
         """Features that do not vary in the training rows of an outer fold."""
@@ -87,7 +96,7 @@ class Selection:
     alpha : numpy.ndarray of float64, (folds, targets)
         Chosen penalty, absolute.
     score : numpy.ndarray of float64, (folds, targets)
-        Held-out Pearson r.
+        Held-out Pearson r, or the measure that was asked for.
     validation : numpy.ndarray of float64, (folds, targets)
         Mean Pearson r over the inner folds at the chosen penalty.
     """
@@ -96,6 +105,26 @@ class Selection:
     alpha: np.ndarray
     score: np.ndarray
     validation: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Targets made ready once for all forms that share their matrices (see `SpaceForm`).
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows in use, targets.
+    slices : list of slice
+    crossed : list of Crossed
+    apart : bool
+        Whether tiles are worked on side by side.
+    """
+
+    shape: tuple[int, int]
+    slices: list[slice]
+    crossed: list[Crossed]
+    apart: bool
 
 
 def prepare(
@@ -118,6 +147,8 @@ def prepare(
     under a rotation) and the Gram form is used; otherwise the kernel form. The Gram form's
     products go over to float64, and then to the SVD form, where
     ``eps * L_max / (max(L_min, 0) + alpha_min) > 1e-3``.
+
+    Inside `braid.encoding.factors.factor_store` decompositions come from the store, or go there.
 
     Parameters
     ----------
@@ -147,18 +178,37 @@ def prepare(
     """
     if form not in FORMS:
         raise InputError(f"ridge.form: '{form}' is not one of {', '.join(FORMS)}")
-    folds = list(folds)
+    made = _prepared(x, list(folds), grid, standardize, form, nested, alpha_floor, dtype, backend,
+                     memory_mb)  # fmt: skip
+    made.sweep_dtype = np.dtype(dtype)
+    return made
+
+
+def _prepared(
+    x: Any,
+    folds: list[Fold],
+    grid: Grid,
+    standardize: bool,
+    form: str,
+    nested: bool,
+    alpha_floor: float | None,
+    dtype: type,
+    backend: Backend,
+    memory_mb: float,
+) -> Problem:
+    """Problem in its form (see `prepare`)."""
     layout = layout_of(x.shape[0], folds, nested)
     # outer folds only, so that a fit and its permutation test agree on form and scaling
     n_train, p = min(len(fold.train) for fold in folds), int(x.shape[1])
+    shelf = shelf_for(x, layout, standardize, min(n_train, p), backend)
     if form == "kernel" or (form == "auto" and p > n_train):
-        return _dual(np.asarray(x), layout, folds, standardize, form, dtype, backend, nested)
+        return _dual(np.asarray(x), layout, folds, standardize, form, dtype, backend, nested, shelf)
     if form == "svd":
-        return _svd(x, layout, folds, standardize, backend, nested, "asked for")
+        return _svd(x, layout, folds, standardize, backend, nested, shelf, "asked for")
     need = always_mb(len(layout.order), p, "gram", layout.n_atoms, np.dtype(dtype).itemsize)
     stream = form == "streamed" or (form == "auto" and (_is_on_disk(x) or need > memory_mb))
     gram = GramForm(x, layout, standardize, dtype, backend=backend, stream=stream)
-    return _guarded(gram, x, folds, grid, nested, alpha_floor, standardize)
+    return _guarded(gram, x, folds, grid, nested, alpha_floor, standardize, shelf)
 
 
 def training_sets(folds: Sequence[Fold], nested: bool) -> Iterator[np.ndarray]:
@@ -197,12 +247,35 @@ def _svd(
     standardize: bool,
     backend: Backend,
     nested: bool,
+    shelf: Shelf | None,
     why: str,
 ) -> Problem:
     """SVD form."""
     values = np.asarray(x)
     _check_finite(values)
-    return Problem(SvdForm(values, layout, standardize, backend=backend), folds, why, nested=nested)
+    form = SvdForm(values, layout, standardize, backend=backend)
+    shelve(form, shelf)
+    return Problem(form, folds, why, nested=nested)
+
+
+def shelve(form: Form, shelf: Shelf | None, /, **more: str) -> None:
+    """Let a form's bases come from the store, once more for every precision.
+
+    `more` tells what they depend on beside the design and the form.
+    """
+    if shelf is not None:
+        held = form.held_dtype.name
+        about = {"form": form.name, "dtype": form.dtype.name, "held": held, **more}
+        form.bases.shelf = shelf.narrowed(form.size, **about)
+
+
+def _kernel_or_span(scaled: Scaled, backend: Backend, most: int | None) -> dict[str, Any]:
+    """Kernel of the rows; or, where their rank is at most `most`, what spans them instead."""
+    kernel = gram_of_rows(scaled.x, backend)
+    found = None if most is None else low_rank(kernel, backend, most)
+    if found is None:
+        return {"kernel": kernel, "values": None, "vectors": None}
+    return {"kernel": None, "values": found[0], "vectors": backend.to_numpy(found[1])}
 
 
 def _dual(
@@ -214,15 +287,19 @@ def _dual(
     dtype: type,
     backend: Backend,
     nested: bool,
+    shelf: Shelf | None,
 ) -> Problem:
     """Kernel form, or the Gram form of the features rotated onto the rows' span."""
     _check_finite(x)
     p, n_train = x.shape[1], min(len(fold.train) for fold in folds)
     scaled = Scaled(x, layout, standardize)
-    kernel = gram_of_rows(scaled.x, backend)
-    found = low_rank(kernel, backend, n_train // 2) if form == "auto" else None
-    if found is not None:
-        values, vectors = found[0], backend.to_numpy(found[1])
+    most = n_train // 2 if form == "auto" else None
+    sets = [np.array(-1 if most is None else most)]
+    found: dict[str, Any] = fetch(
+        shelf, "rows", sets, lambda: _kernel_or_span(scaled, backend, most), dict
+    )
+    if found["kernel"] is None:
+        values, vectors = found["values"], found["vectors"]
         singular = np.sqrt(values)
         rotated = np.zeros((len(x), len(values)))
         rotated[layout.order] = vectors * singular
@@ -230,10 +307,13 @@ def _dual(
         gram = GramForm(rotated, layout, False, dtype, lift, scaled.centre, backend)
         varying = max(int(np.count_nonzero(scaled.scale)), 1)
         gram.count_as(varying, p - varying)
+        shelve(gram, shelf, form="rotated")
         why = f"{p} features span {len(values)} dimensions: rotated onto them"
         return Problem(gram, folds, why, len(values), nested)
     why = "asked for" if form == "kernel" else f"{p} features and {n_train} training rows"
-    return Problem(KernelForm(scaled, layout, dtype, backend, kernel), folds, why, nested=nested)
+    dual = KernelForm(scaled, layout, dtype, backend, found["kernel"])
+    shelve(dual, shelf)
+    return Problem(dual, folds, why, nested=nested)
 
 
 def _guarded(
@@ -244,19 +324,22 @@ def _guarded(
     nested: bool,
     alpha_floor: float | None,
     standardize: bool,
+    shelf: Shelf | None,
 ) -> Problem:
     """Gram form in the first precision that the conditioning allows, else the SVD form."""
     why = "fewer features than training rows"
     if gram.name == "streamed":
         why += ", read in chunks"
+    shelve(gram, shelf)
     worst = _condition(gram, folds, grid, nested, alpha_floor, np.finfo(gram.dtype).eps)
     if np.finfo(gram.dtype).eps * worst > GUARD and gram.dtype != np.float64:
         gram.use(np.float64)
+        shelve(gram, shelf)
         why = f"products in float64: condition {worst:.1e}"
         worst = _condition(gram, folds, grid, nested, alpha_floor, np.finfo(np.float64).eps)
     if np.finfo(gram.dtype).eps * worst > GUARD:
         why = f"condition {worst:.1e}"
-        return _svd(x, gram.layout, folds, standardize, gram.backend, nested, why)
+        return _svd(x, gram.layout, folds, standardize, gram.backend, nested, shelf, why)
     return Problem(gram, folds, why, nested=nested)
 
 
@@ -294,10 +377,6 @@ def plan_for(
     `target_bytes` is the itemsize of the targets.
     """
     form, layout = problem.form, problem.form.layout
-    pairs = {
-        layout.members(split.train).tobytes(): (len(split.train), len(split.test))
-        for split in _splits(problem.folds, nested)
-    }
     plan = plan_memory(
         n=len(layout.order),
         p=problem.rank or n_features,
@@ -308,13 +387,23 @@ def plan_for(
         itemsize=form.dtype.itemsize,
         memory_mb=memory_mb,
         most=most,
-        pairs=list(pairs.values()),
+        pairs=pairs_of(layout, problem.folds, nested),
         workers=form.backend.workers(),
         on_device=form.backend.device != "cpu",
         copies=target_bytes * (1 if layout.is_in_order else 2),
+        swept=np.dtype(problem.sweep_dtype).itemsize,
     )
     problem.form.bases.keep = plan.keep
     return plan
+
+
+def pairs_of(layout: Layout, folds: Sequence[Fold], nested: bool = True) -> list[tuple[int, int]]:
+    """Training and test rows of each distinct training set, as `plan_memory` takes them."""
+    pairs = {
+        layout.members(split.train).tobytes(): (len(split.train), len(split.test))
+        for split in _splits(folds, nested)
+    }
+    return list(pairs.values())
 
 
 def centred(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -323,18 +412,26 @@ def centred(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return y - mean.astype(y.dtype), mean
 
 
-def cross_validate(problem: Problem, y: np.ndarray, grid: Grid, select: str = "r") -> Selection:
+def cross_validate(
+    problem: Problem,
+    y: np.ndarray | Tiles,
+    grid: Grid,
+    select: str = "r",
+    measure: str = "r",
+) -> Selection:
     """Choose a penalty per target and outer fold on the inner folds, and score it outside.
 
     Parameters
     ----------
     problem : Problem
-    y : array, (rows in use, targets)
+    y : array, (rows in use, targets), or Tiles
         Arranged (`Problem.arrange`) and centred targets, without NaN.
     grid : Grid
     select : {"r", "r2", "mse"}
         What the inner folds maximise (`mse`: minimise); means over the inner folds where it is
         defined. R2 is around the test mean.
+    measure : {"r", "r2", "mse"}
+        What is scored outside.
 
     Returns
     -------
@@ -342,15 +439,15 @@ def cross_validate(problem: Problem, y: np.ndarray, grid: Grid, select: str = "r
     """
     _check_criterion(select)
 
-    def work(part: Array) -> tuple[np.ndarray, ...]:
-        form, crossed = problem.form, problem.form.cross(part)
-        found = [np.empty((len(problem.folds), part.shape[1])) for _ in range(4)]
+    def work(crossed: Crossed, _: slice) -> tuple[np.ndarray, ...]:
+        form = problem.form
+        found = [np.empty((len(problem.folds), crossed.y.shape[1])) for _ in range(4)]
         for number, fold in enumerate(problem.folds):
             index, found[3][number] = _select(problem, crossed, fold, grid, select)
             basis = form.basis(form.layout.members(fold.train))
             alpha = grid.absolute(basis.mean_eigenvalue)[index]
             found[0][number], found[1][number] = index, alpha
-            found[2][number] = _score(problem, crossed, fold, alpha)
+            found[2][number] = _score(problem, crossed, fold, alpha, measure)
         return tuple(found)
 
     _warm(problem, problem.folds, grid, scored=True)
@@ -358,15 +455,19 @@ def cross_validate(problem: Problem, y: np.ndarray, grid: Grid, select: str = "r
     return Selection(index.astype(int), alpha, score, validation)
 
 
-def score_fixed(problem: Problem, y: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def score_fixed(
+    problem: Problem, y: np.ndarray | Tiles, alpha: np.ndarray, measure: str = "r"
+) -> np.ndarray:
     """Held-out r of every outer fold at given penalties; every fold is trained on `y`.
 
     Parameters
     ----------
     problem : Problem
-    y : array, (rows in use, sets x targets)
+    y : array, (rows in use, sets x targets), or Tiles
         Arranged and centred targets; several permuted copies may lie side by side.
     alpha : array, (folds, targets)
+    measure : {"r", "r2", "mse"}
+        What is scored.
 
     Returns
     -------
@@ -375,27 +476,26 @@ def score_fixed(problem: Problem, y: np.ndarray, alpha: np.ndarray) -> np.ndarra
     copies = y.shape[1] // alpha.shape[1]
     wide = np.tile(alpha, (1, copies)) if copies > 1 else alpha
 
-    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
-        crossed = problem.form.cross(part)
+    def work(crossed: Crossed, at: slice) -> tuple[np.ndarray, ...]:
         scores = [
-            _score(problem, crossed, fold, wide[number, at])
+            _score(problem, crossed, fold, wide[number, at], measure)
             for number, fold in enumerate(problem.folds)
         ]
         return (np.stack(scores),)
 
     _warm(problem, problem.folds, None, scored=True)
-    return _tiled(problem, y, work, True)[0]
+    return _tiled(problem, y, work)[0]
 
 
 def predict_fixed(
-    problem: Problem, y: np.ndarray, alpha: np.ndarray, out: np.ndarray, mean: np.ndarray
+    problem: Problem, y: np.ndarray | Tiles, alpha: np.ndarray, out: np.ndarray, mean: np.ndarray
 ) -> None:
     """Write held-out predictions of every outer fold at given penalties.
 
     Parameters
     ----------
     problem : Problem
-    y : array, (rows in use, targets)
+    y : array, (rows in use, targets), or Tiles
         Arranged and centred.
     alpha : array, (folds, targets)
     out : array, (n, targets)
@@ -405,8 +505,7 @@ def predict_fixed(
     """
     form, layout = problem.form, problem.form.layout
 
-    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
-        crossed = form.cross(part)
+    def work(crossed: Crossed, at: slice) -> tuple[np.ndarray, ...]:
         for number, fold in enumerate(problem.folds):
             basis, test = form.basis(layout.members(fold.train)), layout.members(fold.test)
             b = shrunk(form.backend, basis, form.project(basis, crossed), alpha[number, at])
@@ -416,7 +515,7 @@ def predict_fixed(
         return ()
 
     _warm(problem, problem.folds, None, scored=False)
-    _tiled(problem, y, work, True)
+    _tiled(problem, y, work)
 
 
 def fit_fixed(
@@ -436,14 +535,41 @@ def fit_fixed(
     form.expect(basis, y.shape[1])
     alpha = np.broadcast_to(np.asarray(alpha, dtype=float), (y.shape[1],))
 
-    def work(part: Array, at: slice) -> tuple[np.ndarray, ...]:
-        crossed = form.cross(part)
-        b = shrunk(form.backend, basis, form.project(basis, crossed), alpha[at])
-        weights, added = form.weights(basis, b)
-        return form.backend.to_numpy(weights), added + training_mean(basis, crossed)
+    def work(crossed: Crossed, at: slice) -> tuple[np.ndarray, ...]:
+        return _weights(form, basis, crossed, alpha[at])
 
-    weights, intercept = _tiled(problem, y, work, True)
+    weights, intercept = _tiled(problem, y, work)
     return weights, intercept
+
+
+def fit_selected(
+    problem: Problem, y: np.ndarray, fold: Fold, grid: Grid, select: str = "r"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Choose penalties on a fold's inner folds and fit its training rows with them.
+
+    Gives what `select_alpha` and then `fit_fixed` give, from one product of features and targets.
+
+    Returns
+    -------
+    weights : numpy.ndarray, (p, targets)
+    intercept : numpy.ndarray of float64, (targets,)
+        For the centred targets.
+    alpha : numpy.ndarray of float64, (targets,)
+        Absolute.
+    """
+    _check_criterion(select)
+    form, train = problem.form, problem.form.layout.members(fold.train)
+    form.expect(form.basis(train), y.shape[1])
+
+    def work(crossed: Crossed, _: slice) -> tuple[np.ndarray, ...]:
+        index = _select(problem, crossed, fold, grid, select)[0]
+        basis = form.basis(train)
+        alpha = grid.absolute(basis.mean_eigenvalue)[index]
+        return (*_weights(form, basis, crossed, alpha), alpha)
+
+    _warm(problem, [fold], grid, scored=False)
+    weights, intercept, alpha = _tiled(problem, y, work)
+    return weights, intercept, alpha
 
 
 def select_alpha(
@@ -459,13 +585,50 @@ def select_alpha(
     """
     _check_criterion(select)
 
-    def work(part: Array) -> tuple[np.ndarray, ...]:
-        return (_select(problem, problem.form.cross(part), fold, grid, select)[0],)
+    def work(crossed: Crossed, _: slice) -> tuple[np.ndarray, ...]:
+        return (_select(problem, crossed, fold, grid, select)[0],)
 
     _warm(problem, [fold], grid, scored=False)
     (index,) = _tiled(problem, y, work)
     basis = problem.form.basis(problem.form.layout.members(fold.train))
     return grid.absolute(basis.mean_eigenvalue)[index], index
+
+
+def inner_scores(
+    problem: Problem, y: np.ndarray | Tiles, split: Split, grid: Grid, select: str
+) -> np.ndarray:
+    """Criterion on one inner fold for every penalty, (alphas, targets); see `cross_validate`."""
+    _check_criterion(select)
+    _inside(problem, split, grid)
+
+    def work(crossed: Crossed, _: slice) -> tuple[np.ndarray, ...]:
+        return (_measured(problem, crossed, split, grid, select)[select],)
+
+    return _tiled(problem, y, work)[0]
+
+
+def cross_tiles(problem: Problem, y: np.ndarray, apart: bool) -> Tiles:
+    """Make arranged and centred targets ready, in tiles that are worked on side by side if asked.
+
+    `apart` does not pay where eigenbases do not all stay, nor, and is not done, on a GPU.
+    """
+    backend, apart = problem.form.backend, apart and problem.form.backend.device == "cpu"
+
+    def one(tile: slice) -> Crossed:
+        return problem.form.cross(y[:, tile])
+
+    slices = _slices(problem, y.shape[1]) if apart else [slice(0, y.shape[1])]
+    crossed = backend.each(one, slices) if apart else backend.whole(one, slices[0])
+    return Tiles((y.shape[0], y.shape[1]), slices, crossed, apart)
+
+
+def _weights(
+    form: Form, basis: Basis, crossed: Crossed, alpha: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and intercept of a training set at given penalties."""
+    b = shrunk(form.backend, basis, form.project(basis, crossed), alpha)
+    weights, added = form.weights(basis, b)
+    return form.backend.to_numpy(weights), added + training_mean(basis, crossed)
 
 
 def _check_criterion(select: str) -> None:
@@ -492,14 +655,31 @@ def _warm(problem: Problem, folds: Sequence[Fold], grid: Grid | None, scored: bo
         if grid is None:
             continue
         for split in fold.inner:
-            basis = form.basis(layout.members(split.train))
-            held = form.held_out(basis, layout.members(split.test))
-            alpha = grid.absolute(basis.mean_eigenvalue)
-            penalties_of(form.backend, basis, held, alpha, form.dtype)
+            _inside(problem, split, grid)
+
+
+def _inside(
+    problem: Problem, split: Split, grid: Grid
+) -> tuple[Basis, HeldOut, np.ndarray, Penalties]:
+    """Make what a sweep on an inner fold needs beside the targets."""
+    form, layout = problem.form, problem.form.layout
+    basis = form.basis(layout.members(split.train))
+    held = form.held_out(basis, layout.members(split.test))
+    alpha = grid.absolute(basis.mean_eigenvalue)
+    penalties = penalties_of(form.backend, basis, held, alpha, problem.sweep_dtype)
+    return basis, held, alpha, penalties
+
+
+def _slices(problem: Problem, n_targets: int) -> list[slice]:
+    """Tiles of targets."""
+    width = tile_width(problem.form.size)
+    return [slice(i, min(i + width, n_targets)) for i in range(0, n_targets, width)]
 
 
 def _tiled(
-    problem: Problem, y: np.ndarray, work: Callable[..., tuple[np.ndarray, ...]], at: bool = False
+    problem: Problem,
+    y: np.ndarray | Tiles,
+    work: Callable[[Crossed, slice], tuple[np.ndarray, ...]],
 ) -> list[np.ndarray]:
     """Do the work for tiles of targets and put the results side by side.
 
@@ -507,17 +687,19 @@ def _tiled(
     would use. Where eigenbases do not all stay, one tile holds all targets, as each tile would
     make them anew; on a GPU too, where small products do not pay.
     """
-    backend, n_targets = problem.form.backend, y.shape[1]
+    backend, form = problem.form.backend, problem.form
 
     def one(tile: slice) -> tuple[np.ndarray, ...]:
-        return work(y[:, tile], tile) if at else work(y[:, tile])
+        if isinstance(y, Tiles):
+            return work(y.crossed[y.slices.index(tile)], tile)
+        return work(form.cross(y[:, tile]), tile)
 
-    if backend.device == "cpu" and _keeps_all(problem):
-        width = tile_width(problem.form.size)
-        tiles = [slice(i, min(i + width, n_targets)) for i in range(0, n_targets, width)]
-        found = backend.each(one, tiles)
+    apart = y.apart if isinstance(y, Tiles) else backend.device == "cpu" and _keeps_all(problem)
+    if apart:
+        slices = y.slices if isinstance(y, Tiles) else _slices(problem, y.shape[1])
+        found = backend.each(one, slices)
     else:
-        found = backend.whole(one, slice(0, n_targets))
+        found = backend.whole(one, slice(0, y.shape[1]))
     if len(found) == 1:
         return list(found[0])
     return [np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)]
@@ -527,25 +709,29 @@ def _select(
     problem: Problem, crossed: Crossed, fold: Fold, grid: Grid, select: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Index of the best penalty per target, and the mean inner r at it."""
-    form, layout = problem.form, problem.form.layout
     shape = (len(grid.values), crossed.y.shape[1])
     metric = _Mean(shape)
     r = metric if select == "r" else _Mean(shape)
     for split in fold.inner:
-        basis = form.basis(layout.members(split.train))
-        held = form.held_out(basis, layout.members(split.test))
-        alpha = grid.absolute(basis.mean_eigenvalue)
-        penalties = penalties_of(form.backend, basis, held, alpha, form.dtype)
-        w, cross = form.project(basis, crossed), form.test_cross(basis, held, crossed)
-        found = sweep(form.backend, held, penalties, w, cross, select != "r")
-        measured = _measure(basis, held, crossed, alpha[:, None], found, select, form.dtype)
+        measured = _measured(problem, crossed, split, grid, select)
         r.add(measured["r"])
         if select != "r":
             metric.add(measured[select])
     index = choose(metric.mean())
-    if form.backend.fast_math:
+    if problem.form.backend.fast_math:
         return _recheck(problem, crossed, fold, grid, select, index)
     return index, np.take_along_axis(r.mean(), index[None], axis=0)[0]
+
+
+def _measured(
+    problem: Problem, crossed: Crossed, split: Split, grid: Grid, select: str
+) -> dict[str, np.ndarray]:
+    """Scores on one inner fold for every penalty, (alphas, targets)."""
+    form = problem.form
+    basis, held, alpha, penalties = _inside(problem, split, grid)
+    w, cross = form.project(basis, crossed), form.test_cross(basis, held, crossed)
+    found = sweep(form.backend, held, penalties, w, cross, select != "r")
+    return _measure(basis, held, crossed, alpha[:, None], found, select, form.dtype)
 
 
 def _recheck(
@@ -609,16 +795,20 @@ def _measure(
     return measured
 
 
-def _score(problem: Problem, crossed: Crossed, fold: Fold, alpha: np.ndarray) -> np.ndarray:
-    """Held-out r of one outer fold at given penalties."""
+def _score(
+    problem: Problem, crossed: Crossed, fold: Fold, alpha: np.ndarray, measure: str
+) -> np.ndarray:
+    """Held-out r, or another measure, of one outer fold at given penalties."""
     form, layout = problem.form, problem.form.layout
     basis = form.basis(layout.members(fold.train))
     held = form.held_out(basis, layout.members(fold.test))
     b = shrunk(form.backend, basis, form.project(basis, crossed), alpha)
     other = _scored_against(form, basis, held, crossed)
-    covariance, variance = moments(form.backend, held, other, b)
-    _, spread = target_moments(held, crossed, float(np.finfo(form.dtype).eps))
-    return correlation(basis, alpha, covariance, variance, spread)
+    shift = None
+    if measure != "r":
+        shift = form.backend.to_numpy(form.backend.asarray(held.offset, form.dtype) @ b)
+    found = Moments(*moments(form.backend, held, other, b), shift)
+    return _measure(basis, held, crossed, alpha, found, measure, form.dtype)[measure]
 
 
 def _scored_against(form: Form, basis: Basis, held: HeldOut, crossed: Crossed) -> Array:
@@ -628,10 +818,18 @@ def _scored_against(form: Form, basis: Basis, held: HeldOut, crossed: Crossed) -
     return form.test_cross(basis, held, crossed)
 
 
-class _Mean:
-    """Running mean over folds of an array (alphas, targets), leaving out NaN."""
+def mean_over_folds(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of one or more arrays of one shape, leaving out NaN; NaN where there is nothing else."""
+    mean = _Mean(values[0].shape)
+    for one in values:
+        mean.add(one)
+    return mean.mean()
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+
+class _Mean:
+    """Running mean over folds of an array, leaving out NaN."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.total, self.count = np.zeros(shape), np.zeros(shape, dtype=int)
 
     def add(self, values: np.ndarray) -> None:

@@ -1,25 +1,35 @@
-"""Feature spaces side by side: joining them, choosing the form, and blocks of targets."""
+"""Feature spaces side by side, made ready once for ridge with any weights on them.
+
+With weights gamma_b >= 0 and one penalty alpha, space b is penalised by alpha / gamma_b, and left
+out at weight 0. Weights are views of one form (see `braid.encoding.forms.SpaceForm`): new ones cost
+a decomposition per training set, and all else is the solver's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from braid.common import BraidError, InputError
+from braid.common import InputError
+from braid.encoding.backend import NUMPY, Backend
+from braid.encoding.blocks import run_blocks
+from braid.encoding.factors import digest_of_rows, shelf_for
 from braid.encoding.folds import Fold
+from braid.encoding.forms import GUARD, SpaceForm
+from braid.encoding.gram import GramForm
 from braid.encoding.grid import Grid
 from braid.encoding.layout import layout_of
-from braid.encoding.planner import MEMORY_MB
-from braid.encoding.weighted import Crossed, Weighted
-from braid.encoding.weighted_forms import GramWeighted, KernelWeighted
+from braid.encoding.planner import MEMORY_MB, Plan, always_mb, plan_memory
+from braid.encoding.rows import KernelForm, Scaled
+from braid.encoding.solver import Problem, Tiles, centred, cross_tiles, pairs_of, shelve
 
-FORMS = ("auto", "gram", "kernel")
-_GUARD = 1e-3  # largest tolerated relative error of the weakest penalised direction
-_FLOOR = 64  # targets; below this a block no longer pays
-_CAP = 4096  # targets; above this larger blocks no longer gain speed
+Part = TypeVar("Part")
+
+FORMS = ("auto", "gram", "streamed", "kernel")
+_COLUMNS = 4096  # targets that are looked through at a time
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,28 @@ def spaces_of_groups(groups: Sequence[Hashable] | None, p: int) -> tuple[np.ndar
     return rank[inverse.ravel()], labels[np.sort(first)]
 
 
+@dataclass
+class Spaces(Problem):
+    """Feature spaces made ready: a problem whose form can be weighted."""
+
+    form: SpaceForm
+    views: dict[bytes, Spaces] = field(default_factory=dict)
+
+    def weighted(self, gamma: np.ndarray, folds: list[Fold] | None = None) -> Spaces:
+        """Give the problem with weights, (spaces,), on the spaces; optionally for other folds."""
+        form = self.form.weighted(gamma)
+        return replace(self, form=form, folds=self.folds if folds is None else folds, views={})
+
+    def kept(self, gamma: np.ndarray) -> Spaces:
+        """Give the problem with weights on the spaces, the same one at every call."""
+        return self.views.setdefault(gamma.tobytes(), self.weighted(gamma))
+
+    def forget(self) -> None:
+        """Give up the eigenbases, which can be made anew, where memory runs out."""
+        super().forget()
+        self.views.clear()
+
+
 def prepare_spaces(
     x: np.ndarray,
     space_of: np.ndarray,
@@ -115,7 +147,9 @@ def prepare_spaces(
     standardize: bool = False,
     form: str = "auto",
     dtype: Any = np.float32,
-) -> Weighted:
+    backend: Backend = NUMPY,
+    memory_mb: float = MEMORY_MB,
+) -> Spaces:
     """Choose the form and make the matrices from which every weighting is solved.
 
     Parameters
@@ -126,15 +160,22 @@ def prepare_spaces(
     folds : sequence of Fold
         Outer folds with their inner folds.
     grid : Grid
+        Penalties of scale `trace` count in the mean eigenvalue of the features before weighting,
+        each counted with its weight: sum gamma_b trace(G_b) / sum gamma_b p_b, over features that
+        vary. For one space alone it is that space's trace / p.
     standardize : bool
         Scale features by their standard deviation: over each training set in the Gram form, over
         all rows in use in the kernel form.
-    form : {"auto", "gram", "kernel"}
+    form : {"auto", "gram", "streamed", "kernel"}
         `auto`: kernels where there are more features than rows in the smallest outer training
-        set, else Gram matrices.
+        set, else Gram matrices, streamed where they do not fit the limit otherwise.
     dtype : numpy dtype
         Of the products with targets, at least: the Gram form goes over to float64 where
-        ``eps * L_max / alpha_min > 1e-3`` for a space or for all together.
+        ``eps * L_max / alpha_min > 1e-3`` for a space or for all together. (No L_min here: small
+        weights make eigenvalues as small as one likes.)
+    backend : Backend
+    memory_mb : float
+        Limit that decides between the Gram form and the streamed one.
 
     Raises
     ------
@@ -143,106 +184,165 @@ def prepare_spaces(
     """
     if form not in FORMS:
         raise InputError(f"ridge.form: '{form}' is not one of {', '.join(FORMS)}")
-    layout = layout_of(len(x), folds)
-    if form == "kernel" or (form == "auto" and x.shape[1] > min(len(fold.train) for fold in folds)):
-        return KernelWeighted(x, layout, space_of, standardize, dtype)
-    made = GramWeighted(x, layout, space_of, standardize, dtype)
-    condition = _condition(made, grid)
-    if np.finfo(np.float64).eps * condition > _GUARD:
+    folds, layout = list(folds), layout_of(len(x), folds)
+    n_train, p, dtype = min(len(fold.train) for fold in folds), x.shape[1], np.dtype(dtype)
+    shelf = shelf_for(x, layout, standardize, min(n_train, p), backend)
+    named = digest_of_rows(space_of[:, None], np.arange(p))
+    if form == "kernel" or (form == "auto" and p > n_train):
+        scaled = Scaled(x, layout, standardize)
+        kernel = KernelForm(scaled, layout, dtype, backend, space_of=space_of)
+        shelve(kernel, shelf, spaces=named)
+        return Spaces(kernel, folds, "more features than training rows", sweep_dtype=dtype)
+    need = always_mb(len(layout.order), p, "gram", layout.n_atoms, dtype.itemsize)
+    stream = form == "streamed" or (form == "auto" and need > memory_mb)
+    gram = GramForm(
+        x, layout, standardize, dtype, backend=backend, stream=stream, space_of=space_of
+    )
+    shelve(gram, shelf, spaces=named)
+    condition = _condition(gram, grid)
+    if np.finfo(np.float64).eps * condition > GUARD:
         raise InputError(
             f"ridge.alphas: the smallest penalty is {condition:.0e} times smaller than the largest "
             "eigenvalue, too small to solve with; raise it"
         )
-    if np.finfo(made.dtype).eps * condition > _GUARD:
-        return GramWeighted(x, layout, space_of, standardize, np.float64)
-    return made
+    if np.finfo(dtype).eps * condition > GUARD:
+        gram.use(np.float64)
+        shelve(gram, shelf, spaces=named)
+    return Spaces(gram, folds, "fewer features than training rows", sweep_dtype=dtype)
 
 
-def _condition(made: Weighted, grid: Grid) -> float:
+def _condition(form: SpaceForm, grid: Grid) -> float:
     """Largest ratio of an eigenvalue to the smallest penalty, over each space and all of them."""
-    rows = made.layout.order
-    worst = 0.0
-    for gamma in np.unique(np.vstack([np.eye(made.n_spaces), np.ones(made.n_spaces)]), axis=0):
-        basis = made.basis(gamma, rows)
-        alpha = float(grid.absolute(basis.mean_value)[0])
+    rows, worst = np.ones(form.layout.n_atoms, dtype=bool), 0.0
+    for gamma in np.unique(np.vstack([np.eye(form.n_spaces), np.ones(form.n_spaces)]), axis=0):
+        basis = form.weighted(gamma).basis(rows)
+        alpha = float(grid.absolute(basis.mean_eigenvalue)[0])
         if alpha > 0:
-            worst = max(worst, float(basis.values.max(initial=0.0)) / alpha)
+            worst = max(worst, float(basis.eigenvalues.max(initial=0.0)) / alpha)
     return worst
 
 
-def count_sets(made: Weighted, folds: Sequence[Fold]) -> int:
-    """Count the distinct sets of rows of outer and inner folds that are more than one atom."""
-    outer = [rows for fold in folds for rows in (fold.train, fold.test)]
-    inner = [rows for fold in folds for one in fold.inner for rows in (one.train, one.test)]
-    members = [made.layout.members(rows) for rows in (*outer, *inner)]
-    return max(1, len({one.tobytes() for one in members if one.sum() > 1}))
+@dataclass
+class SpacesFit:
+    """A fit of weighted feature spaces: made ready once, worked on in blocks of targets.
 
-
-def blocks_of(
-    made: Weighted,
-    n_targets: int,
-    sets: int,
-    extra: float = 0.0,
-    memory_mb: float = MEMORY_MB,
-) -> list[slice]:
-    """Cut the targets into blocks that fit the memory limit, and hold `made` to it.
-
-    Parameters
+    Attributes
     ----------
-    made : Weighted
-    n_targets : int
-    sets : int
-        Sets of rows in use for one block (see `count_sets`); as many bases are kept where they
-        fit.
+    x : numpy.ndarray, (n, p)
+    space_of : numpy.ndarray of int, (p,)
+    y : numpy.ndarray, (n, targets)
+        Without missing values in the rows in use.
+    folds : sequence of Fold
+    grid : Grid
+    standardize, form, dtype, backend, memory_mb
+        As for `prepare_spaces`; the limit leaves the caller's own arrays out.
     extra : float
-        Further bytes per target, such as the scores of all weightings and penalties.
-    memory_mb : float
-        Limit, the caller's own arrays not counted.
-
-    Raises
-    ------
-    BraidError
-        If even the smallest block does not fit.
+        Further bytes per target of a block, such as the scores of all weightings and penalties.
+    bases : int
+        Weightings whose eigenbases of all training sets are in use at a time; 0: one eigenbasis.
+    columns : int
+        Targets worked on at a time at most, if these are more than there are (several draws).
+    copies : int
+        Sets of targets that are made ready at a time.
+    retries : list of str
+        What was repeated where memory ran out.
     """
-    fixed, each = made.bytes_fixed(), made.bytes_per_basis()
-    column = made.bytes_per_target(sets) + extra
-    least = min(n_targets, _FLOOR)
-    free = memory_mb * 2.0**20 - fixed - each
-    if free < column * least:
-        need = (fixed + each + column * least) / 2.0**20
-        raise BraidError(
-            f"ridge: {len(made.space_of)} features of {made.n_spaces} spaces and "
-            f"{len(made.layout.order)} rows need {need:.0f} MB in the {made.form} form, but "
-            f"ridge.memory_mb allows {memory_mb:.0f}; raise it or use fewer features"
+
+    x: np.ndarray
+    space_of: np.ndarray
+    y: np.ndarray
+    folds: Sequence[Fold]
+    grid: Grid
+    standardize: bool
+    form: str
+    dtype: Any
+    backend: Backend
+    memory_mb: float
+    extra: float = 0.0
+    bases: int = 0
+    columns: int = 0
+    copies: int = 1
+    retries: list[str] = field(default_factory=list)
+    _made: tuple[Spaces, Plan] | None = None
+
+    def run(self, work: Callable[[Spaces, slice], Part]) -> list[Part]:
+        """Do the work for blocks of targets, smaller ones where memory runs out.
+
+        Parameters
+        ----------
+        work : callable
+            Takes the spaces and a slice of targets. It is repeated where memory ran out in it.
+
+        Returns
+        -------
+        list
+            What each block gave, in the order of the targets.
+
+        Raises
+        ------
+        BraidError
+            If even the smallest block does not fit.
+        """
+        done = run_blocks(self.made, self.form, self.y.shape[1], work, self.backend)
+        self.retries += done.retries
+        # the next run begins where this one ended
+        self.form = done.problem.form.name
+        self._made = self.made(self.form)[0], replace(done.plan, block=done.block)
+        return done.parts
+
+    def made(self, form: str) -> tuple[Spaces, Plan]:
+        """Give the spaces in a form, and the plan; made anew only if it is another form."""
+        if self._made is None or form not in ("auto", self._made[0].form.name):
+            self._made = None
+            spaces = prepare_spaces(
+                self.x, self.space_of, self.folds, self.grid, self.standardize, form, self.dtype,
+                self.backend, self.memory_mb,
+            )  # fmt: skip
+            self._made = spaces, self._plan(spaces)
+        return self._made
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that is followed; made with the spaces at first."""
+        return (self._made or self.made(self.form))[1]
+
+    def tiles(self, spaces: Spaces, y: np.ndarray) -> Tiles:
+        """Make targets, (n, targets), ready for all weightings."""
+        block, _ = centred(spaces.arrange(y))
+        return cross_tiles(spaces, block, apart=self.plan.keep >= self.plan.sets)
+
+    def _plan(self, spaces: Spaces) -> Plan:
+        """Plan the memory, and hold the form to it."""
+        form, layout, p = spaces.form, spaces.form.layout, self.x.shape[1]
+        pairs = pairs_of(layout, self.folds)
+        rows, targets = len(layout.order), max(self.y.shape[1], self.columns)
+        # what a block's tiles hold stays for all weightings
+        held = rows + (0 if form.name == "kernel" else (layout.n_atoms + 1) * (p + 1))
+        plan = plan_memory(
+            n=rows,
+            p=p,
+            targets=targets,
+            form=form.name,
+            atoms=layout.n_atoms,
+            alphas=len(self.grid.values),
+            itemsize=form.dtype.itemsize,
+            memory_mb=self.memory_mb,
+            # every block makes all eigenbases anew
+            most=targets,
+            pairs=pairs * self.bases or [max(pairs)],
+            workers=self.backend.workers(),
+            on_device=self.backend.device != "cpu",
+            copies=self.y.itemsize * (1 if layout.is_in_order else 2),
+            kernels=form.n_spaces if form.name == "kernel" else 1,
+            extra=self.extra + self.copies * form.dtype.itemsize * held,
         )
-    block = int(min(n_targets, _CAP, free // column))
-    made.keep = int(max(1, min(sets, 1 + (free - column * block) // each)))
-    return [slice(start, min(start + block, n_targets)) for start in range(0, n_targets, block)]
+        form.bases.keep = max(1, plan.keep // max(1, self.bases))
+        return plan
 
 
-class Blocks:
-    """Blocks of targets with their cross-products; the last block made is kept.
-
-    Parameters
-    ----------
-    made : Weighted
-    y : array, (n, targets)
-    slices : list of slice
-    """
-
-    def __init__(self, made: Weighted, y: np.ndarray, slices: list[slice]) -> None:
-        self.made, self.y, self.slices = made, y, slices
-        self._last: tuple[slice, Crossed] | None = None
-
-    def __len__(self) -> int:
-        return len(self.slices)
-
-    def __iter__(self) -> Iterator[tuple[slice, Crossed]]:
-        for part in self.slices:
-            if self._last is None or self._last[0] != part:
-                self._last = None  # so that two blocks are never held at a time
-                self._last = (part, self.made.cross(self.y[:, part]))
-            yield self._last
+def rows_in_use(folds: Sequence[Fold]) -> np.ndarray:
+    """Rows that train or test an outer fold, ascending."""
+    return np.unique(np.concatenate([rows for fold in folds for rows in (fold.train, fold.test)]))
 
 
 def checked_targets(y: np.ndarray, n: int) -> np.ndarray:
@@ -288,8 +388,8 @@ def finite_columns(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
         If a value is infinite, or every target has a missing value.
     """
     finite = np.ones(y.shape[1], dtype=bool)
-    for start in range(0, y.shape[1], _CAP):
-        used = y[rows, start : start + _CAP]
+    for start in range(0, y.shape[1], _COLUMNS):
+        used = y[rows, start : start + _COLUMNS]
         infinite = np.isinf(used)
         if infinite.any():
             row, target = (int(at[0]) for at in np.nonzero(infinite))
@@ -297,7 +397,7 @@ def finite_columns(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
                 f"target {start + target}: the value in row {int(rows[row])} is infinite; mend the "
                 "responses"
             )
-        finite[start : start + _CAP] = ~np.isnan(used).any(axis=0)
+        finite[start : start + _COLUMNS] = ~np.isnan(used).any(axis=0)
     if not finite.any():
         raise InputError("targets: every one has missing values; check the preprocessing")
     return np.flatnonzero(finite)

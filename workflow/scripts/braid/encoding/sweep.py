@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from braid.encoding.backend import Array, Backend
-from braid.encoding.forms import Basis, HeldOut, factors
+from braid.encoding.forms import Basis, HeldOut, dtype_of, factors
 
 _ENTRIES = 2**21  # numbers in the largest temporary array on the CPU
 _MIXING = 3  # what a number costs in the small sums, relative to one in the large products
@@ -68,8 +68,11 @@ class Moments:
 def penalties_of(
     backend: Backend, basis: Basis, held: HeldOut, alpha: np.ndarray, dtype: np.dtype
 ) -> Penalties:
-    """Find what a sweep over a grid needs (kept with the test set for the next call)."""
-    key = alpha.tobytes()
+    """Find what a sweep over a grid needs (kept with the test set for the next call).
+
+    `dtype` is that of the products that give the variances (see `_variances`).
+    """
+    key = alpha.tobytes() + np.dtype(dtype).str.encode()
     if key not in held.penalties:
         held.penalties[key] = _penalties(backend, basis, held, alpha, dtype)
     return held.penalties[key]
@@ -152,8 +155,13 @@ def sweep(
 
 
 def _variances(backend: Backend, held: HeldOut, penalties: Penalties, w: Array) -> np.ndarray:
-    """|U B|^2 / n of every penalty, (penalties, targets), tile by tile of targets."""
+    """|U B|^2 / n of every penalty, (penalties, targets), tile by tile of targets.
+
+    In the precision of the directions, whatever that of W: no term of U B is larger than |y|, so
+    that rounding here, unlike in W, does not grow with the condition of the features.
+    """
     directions, mix = penalties.directions, penalties.mix
+    dtype = dtype_of(directions)
     (r, m), targets = directions.shape, w.shape[1]
     n = m if mix is None else mix.shape[0]
     out = np.empty((n, targets))
@@ -161,10 +169,11 @@ def _variances(backend: Backend, held: HeldOut, penalties: Penalties, w: Array) 
     for start in range(0, targets, width):
         part = slice(start, min(start + width, targets))
         size = part.stop - part.start
-        wide = (w[:, None, part] * directions[:, :, None]).reshape(r, m * size)
+        narrow = backend.cast(w[:, part], dtype)
+        wide = (narrow[:, None] * directions[:, :, None]).reshape(r, m * size)
         total = backend.zeros((n * size,), np.float64)
         for first in range(0, len(held.upper), backend.strip):
-            rows = held.upper[first : first + backend.strip, first:]
+            rows = backend.cast(held.upper[first : first + backend.strip, first:], dtype)
             moved = backend.fast_matmul(rows, wide[first:])
             if mix is not None:
                 moved = mix @ moved.reshape(len(rows), m, size)
@@ -191,6 +200,7 @@ def moments(
     -------
     covariance, variance : numpy.ndarray of float64, (targets,)
     """
+    b = backend.cast(b, dtype_of(held.upper))
     if held.rows is not None and held.n <= len(b):
         predicted = held.rows @ b
         covariance = backend.column_dot(predicted, other)

@@ -4,6 +4,7 @@ from braid.features.combine import combine_designs
 from braid.features.design import build_design
 from braid.features.extract import extract
 from braid.features.resample import boxcar_matrix, lanczos_matrix, lanczos_resample
+from braid.features.shape import design_shape
 from braid.features.store import FeatureStore, load_features
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "boxcar_matrix",
     "build_design",
     "combine_designs",
+    "design_shape",
     "extract",
     "lanczos_matrix",
     "lanczos_resample",

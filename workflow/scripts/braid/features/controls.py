@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from braid.common import InputError
-from braid.features.pictures import iter_pictures
-from braid.features.units import Unit, stimulus_path
+from braid.common import InputError, read_table
+from braid.features.given import given_content, given_rows
+from braid.features.motion import motion_energy, scene_cuts
+from braid.features.pictures import iter_pictures, picture_order
+from braid.features.sound import mel_spectrogram, sound_envelope
+from braid.features.units import Unit
+from braid.features.windows import Rows
 from braid.models import LoadedModel
-
-Rows = Iterator[tuple[np.ndarray, np.ndarray]]
-"""Positions of units, and their features."""
+from braid.models.digests import digest, file_digest
+from braid.models.registry import nearest
 
 _BLOCK = 4096
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "given": {
+        "path": None,  # one array for all units, in the root: FILE or FILE::DATASET
+        "key": None,  # column of the units by whose entries rows are found; else by `row`
+        "keys": None,  # names of the array's rows: FILE.txt, FILE.npy or FILE::DATASET
+    },
+    "onehot": {},
+    "picture_statistics": {},
+    "word_statistics": {},
+    "word_frequency": {
+        "table": None,  # TSV in the root or the working directory, with the next two columns
+        "word": "word",
+        "count": "count",  # per million, or of any corpus
+    },
+    "motion_energy": {
+        "window": 0.5,  # s from the unit's frame on
+        "rate": 15,  # frames per second
+        "size": 96,  # pixels, height to which frames are shrunk
+        "spatial_frequencies": [2, 4, 8, 16],  # cycles per height of the picture
+        "temporal_frequencies": [0, 2, 4],  # Hz
+        "directions": 8,
+    },
+    "scene_cuts": {"window": 0.5, "rate": 12, "threshold": 0.5},
+    "sound_envelope": {"window": 0.5},
+    "mel_spectrogram": {"window": 0.5, "bands": 32, "low": 50, "high": 8000},
+}
+"""Settings of the sources and what is taken where an entry's `settings` leave them out."""
+
+_OF_FILMS = ("picture_statistics", "motion_energy", "scene_cuts")
+_OF_SOUND = ("sound_envelope", "mel_spectrogram")
 
 
 def control_rows(model: LoadedModel, units: Sequence[Unit], root: str | Path) -> Rows:
@@ -35,62 +70,67 @@ def control_rows(model: LoadedModel, units: Sequence[Unit], root: str | Path) ->
         Positions of units.
     values : numpy.ndarray
         float32 (row, feature).
+
+    Raises
+    ------
+    InputError
+        If a setting, a stimulus or a file is wrong, or no unit has what the source measures.
     """
-    sources: dict[str, Callable[[LoadedModel, Sequence[Unit], str | Path], Rows]] = {
-        "given": _given,
+    settings = _settings(model)
+    if model.source in _OF_FILMS and all(unit.frame_time is None for unit in units):
+        raise InputError(f"model '{model.name}': no unit has a picture")
+    measures: dict[str, Callable[[Sequence[Unit], str | Path, Mapping[str, Any]], Rows]] = {
+        "motion_energy": motion_energy,
+        "scene_cuts": scene_cuts,
+        "sound_envelope": sound_envelope,
+        "mel_spectrogram": mel_spectrogram,
+    }
+    if model.source in measures:
+        return measures[model.source](units, root, settings)
+    if model.source == "given":
+        return given_rows(model.name, units, root, settings)
+    if model.source == "word_frequency":
+        return _word_frequency(model.name, units, root, settings)
+    others: dict[str, Callable[[LoadedModel, Sequence[Unit], str | Path], Rows]] = {
         "onehot": _onehot,
         "picture_statistics": _picture_statistics,
         "word_statistics": _word_statistics,
     }
-    return sources[model.source](model, units, root)
+    return others[model.source](model, units, root)
 
 
-def _given(model: LoadedModel, units: Sequence[Unit], root: str | Path) -> Rows:
-    """Read rows of arrays in `.npy` files; all files must have the same number of columns."""
-    widths: dict[str, int] = {}
-    for stimulus in sorted({unit.stimulus for unit in units}):
-        rows = np.array([k for k, unit in enumerate(units) if unit.stimulus == stimulus])
-        for k in rows:
-            if not stimulus or units[k].row is None:
-                raise InputError(
-                    f"model '{model.name}': unit {units[k].name} names no row of a file of "
-                    "features; use it with units of kind rows"
-                )
-        path = stimulus_path(units[rows[0]], root)
-        values = _array(path)
-        widths[str(path)] = values.shape[1]
-        if len(set(widths.values())) > 1:
-            told = ", ".join(f"{file} {width}" for file, width in widths.items())
-            raise InputError(f"model '{model.name}': files differ in their features ({told})")
-        wanted = np.array([units[k].row for k in rows])
-        if wanted.max() >= len(values):
+def control_content(model: LoadedModel, units: Sequence[Unit], root: str | Path) -> dict[str, Any]:
+    """List what the features of a control depend on besides the units: settings and files."""
+    settings = _settings(model)
+    content: dict[str, Any] = {"settings": settings}
+    if model.source == "given":
+        # where a file lies does not matter, what is in it does
+        kept = {"key": settings["key"], "files": given_content(root, settings)}
+        content["settings"] = kept
+    if model.source == "word_frequency":
+        content["table"] = file_digest(_table(model.name, root, settings))
+    if model.source in _OF_SOUND:
+        content["times"] = digest([unit.time for unit in units])
+    return content
+
+
+def _settings(model: LoadedModel) -> dict[str, Any]:
+    """Complete an entry's settings with the defaults of its source, and check their names."""
+    defaults = SETTINGS[model.source]
+    given = dict(model.entry.get("settings") or {})
+    for key, value in given.items():
+        if key not in defaults:
             raise InputError(
-                f"{path}: row {wanted.max()} is asked for but the file has {len(values)} rows; "
-                "features and events must be equal in number"
+                f"model '{model.name}': unknown setting '{key}' of source {model.source}"
+                f"{nearest(str(key), list(defaults)) if defaults else '; it has none'}"
             )
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            found = np.asarray(values[wanted[part]], dtype=np.float32)
-            bad = ~np.isfinite(found).all(axis=1)
-            if bad.any():
-                raise InputError(
-                    f"{path}: row {wanted[part][bad][0]} holds a value that is not a finite number"
-                )
-            yield rows[part], found
-
-
-def _array(path: Path) -> np.ndarray:
-    """Map a two-dimensional numeric array from disk."""
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from None
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
-        raise InputError(
-            f"{path}: given features must be a table of numbers (row, feature), not "
-            f"{values.dtype} of shape {values.shape}"
-        )
-    return values
+        if isinstance(defaults[key], int | float) and not (
+            isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        ):
+            raise InputError(
+                f"model '{model.name}': setting {key} must be a positive number, not {value}"
+            )
+    return {**defaults, **given}
 
 
 def _onehot(model: LoadedModel, units: Sequence[Unit], root: str | Path) -> Rows:
@@ -145,7 +185,42 @@ def _word_statistics(model: LoadedModel, units: Sequence[Unit], root: str | Path
     yield np.arange(len(units)), values
 
 
-def picture_order(unit: Unit) -> tuple[bool, str, float]:
-    """Sort so that each film is decoded once, from its start."""
-    shown = unit.frame_time is not None
-    return (not shown, unit.stimulus if shown else "", unit.frame_time or 0.0)
+def _word_frequency(
+    name: str, units: Sequence[Unit], root: str | Path, settings: Mapping[str, Any]
+) -> Rows:
+    """Give log10 of the count of each unit's word, and 1 if the table has the word, else 0.
+
+    A word that the table lacks counts as half the rarest; a unit without a word is all zeros. Case
+    and punctuation around a word do not matter.
+    """
+    path = _table(name, root, settings)
+    word, count = str(settings["word"]), str(settings["count"])
+    table = read_table(path, required=(word, count), **{word: str})
+    counts = dict(zip(map(_bare, table[word].astype(str)), table[count].astype(float), strict=True))
+    if not counts or not all(value > 0 for value in counts.values()):
+        raise InputError(f"{path}: column '{count}' must hold positive numbers")
+    rarest = min(counts.values()) / 2
+    values = np.zeros((len(units), 2), dtype=np.float32)
+    for k, unit in enumerate(units):
+        if bare := _bare(unit.word):
+            values[k] = [np.log10(counts.get(bare, rarest)), bare in counts]
+    if not values[:, 1].any():
+        raise InputError(f"model '{name}': {path} has none of the units' words; correct `table`")
+    yield np.arange(len(units)), values
+
+
+def _table(name: str, root: str | Path, settings: Mapping[str, Any]) -> Path:
+    """Find the table of word counts."""
+    if not settings["table"]:
+        raise InputError(
+            f"model '{name}': set `table` of its settings to a table of word counts (TSV)"
+        )
+    for path in (Path(root) / str(settings["table"]), Path(str(settings["table"]))):
+        if path.is_file():
+            return path
+    raise InputError(f"model '{name}': {settings['table']}: no such table; correct `table`")
+
+
+def _bare(word: str) -> str:
+    """Take case and punctuation off a word."""
+    return word.casefold().strip(".,;:!?\"'()[]{}<>\u2026\u2013\u2014\u2018\u2019\u201c\u201d-")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braid.common import BraidError, InputError
+from braid.features.reduce import project
 from braid.models import Layer, LoadedModel
 from braid.models.layers import nearest_first
+from braid.models.parts import part_of
 from braid.models.pooling import pool
 
 if TYPE_CHECKING:
@@ -56,23 +58,31 @@ class Batch:
 
 
 def run_layers(model: LoadedModel, batch: Batch, wanted: set[str]) -> dict[str, np.ndarray]:
+    """Run the network once; layers as float32 arrays (see `layer_tensors`)."""
+    found = layer_tensors(model, batch, dict.fromkeys(wanted))
+    return {name: values.float().cpu().numpy() for name, values in found.items()}
+
+
+def layer_tensors(
+    model: LoadedModel, batch: Batch, wanted: Mapping[str, Mapping[str, Any] | None]
+) -> dict[str, Tensor]:
     """Run the network once and pool its layers as they appear.
 
-    Only the pooled vectors are kept, so that the memory of a pass does not grow with the number of
-    layers. Networks that draw random numbers (ViLT: the order of patches) draw the same in
-    every pass.
+    Only the pooled and reduced vectors are kept, so that the memory of a pass does not grow with
+    the number of layers. Networks that draw random numbers (ViLT: the order of patches) draw the
+    same in every pass.
 
     Parameters
     ----------
     model : LoadedModel
     batch : Batch
-    wanted : set of str
-        Names of the layers.
+    wanted : mapping of str to mapping or None
+        Names of the layers, and how each is reduced (see `braid.features.reduce`).
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        Layer to float32 (batch, feature).
+    dict of str to torch.Tensor
+        Layer to float32 (batch, feature), on the network's device.
 
     Raises
     ------
@@ -88,18 +98,19 @@ def run_layers(model: LoadedModel, batch: Batch, wanted: set[str]) -> dict[str, 
         stack.enter_context(_quiet(model))
         for layer in layers:
             if layer.module is not None:
-                stack.enter_context(_hook(model, layer, batch, found))
+                stack.enter_context(_hook(model, layer, batch, wanted[layer.name], found))
         outputs = model.forward(batch.text, batch.image)
         for layer in layers:
             if layer.output is not None:
-                found[layer.name] = _pooled(model, layer, _output(model, layer, outputs), batch)
+                output = _output(model, layer, outputs)
+                found[layer.name] = _pooled(model, layer, output, batch, wanted[layer.name])
     for layer in layers:
         if layer.name not in found:
             raise BraidError(
                 f"model '{model.name}': layer {layer.name} took no part in the forward pass; "
                 "remove it from the entry's 'layers'"
             )
-    return {name: values.float().cpu().numpy() for name, values in found.items()}
+    return found
 
 
 @contextmanager
@@ -126,7 +137,11 @@ def _quiet(model: LoadedModel) -> Iterator[None]:
 
 @contextmanager
 def _hook(
-    model: LoadedModel, layer: Layer, batch: Batch, found: dict[str, Tensor]
+    model: LoadedModel,
+    layer: Layer,
+    batch: Batch,
+    reduction: Mapping[str, Any] | None,
+    found: dict[str, Tensor],
 ) -> Iterator[None]:
     """Pool a module's output when it appears."""
     assert model.module is not None and layer.module is not None
@@ -137,7 +152,8 @@ def _hook(
                 f"model '{model.name}': module {layer.module} runs more than once in a pass; "
                 "name a layer that runs once"
             )
-        found[layer.name] = _pooled(model, layer, _tensor(model, layer, output), batch)
+        states = _tensor(model, layer, output)
+        found[layer.name] = _pooled(model, layer, states, batch, reduction)
 
     handle = model.module.get_submodule(layer.module).register_forward_hook(keep)
     try:
@@ -172,8 +188,14 @@ def _output(model: LoadedModel, layer: Layer, outputs: Mapping[str, Any]) -> Ten
     return outputs[str(layer.output)]
 
 
-def _pooled(model: LoadedModel, layer: Layer, values: Tensor, batch: Batch) -> Tensor:
-    """Keep the layer's tokens and pool them."""
+def _pooled(
+    model: LoadedModel,
+    layer: Layer,
+    values: Tensor,
+    batch: Batch,
+    reduction: Mapping[str, Any] | None,
+) -> Tensor:
+    """Keep the layer's tokens, pool them, and reduce what is too wide."""
     from torch.nn.functional import normalize
 
     if layer.batch_axis == 1:
@@ -184,38 +206,20 @@ def _pooled(model: LoadedModel, layer: Layer, values: Tensor, batch: Batch) -> T
             f"{batch.size} units; set 'batch_axis' of this layer"
         )
     mask, targets = None, None
-    if values.ndim == 3:
-        values, mask, targets = _part(model, layer, values, batch)
     try:
-        pooled = pool(values, mask, layer.pooling, targets)
+        kept = values
+        if values.ndim == 3:
+            kept, mask, targets = part_of(
+                layer, values, batch.mask, batch.targets, model.image_first
+            )
+        pooled = pool(kept, mask, layer.pooling, targets)
     except ValueError as error:
         raise InputError(f"model '{model.name}': layer {layer.name}: {error}") from None
-    return normalize(pooled, dim=-1) if layer.normalize else pooled
-
-
-def _part(
-    model: LoadedModel, layer: Layer, values: Tensor, batch: Batch
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Keep a layer's tokens; tell which are real, and which are the target's."""
-    import torch
-
-    if layer.tokens == "image":
-        return values, None, None
-    if batch.mask is None:
-        raise InputError(f"model '{model.name}': layer {layer.name} has no text tokens")
-    texts, length = batch.mask.shape[1], values.shape[1]
-    if (length < texts) if layer.tokens.startswith("fused") else (length != texts):
-        raise InputError(
-            f"model '{model.name}': layer {layer.name} has {length} tokens for a text of {texts}; "
-            "correct its 'tokens'"
-        )
-    if layer.tokens == "fused.image":
-        return values[:, texts:], None, None
-    if layer.tokens == "fused.text":
-        values = values[:, :texts]
-    rest = values.shape[1] - texts
-    targets = batch.targets
-    mask = torch.nn.functional.pad(batch.mask, (0, rest), value=True)
-    if targets is not None:
-        targets = torch.nn.functional.pad(targets, (0, rest), value=False)
-    return values, mask, targets
+    if layer.normalize:
+        pooled = normalize(pooled, dim=-1)
+    if reduction is not None:
+        pooled = project(pooled, reduction)
+    if pooled.untyped_storage().data_ptr() == values.untyped_storage().data_ptr():
+        # a part of the states would keep all of them, and change where the network writes in place
+        pooled = pooled.clone()
+    return pooled

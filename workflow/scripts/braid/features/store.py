@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,10 +15,11 @@ import numpy as np
 import xarray as xr
 
 from braid.common import InputError, current_umask, read_json, sha256_of, write_json
+from braid.features.claims import claimed
 from braid.models.digests import canonical, digest
 
 _ARRAY, _UNITS, _KEY = "features.npy", "units.json", "key.json"
-_WORK = ".partial"
+_WORK, _CLAIMS = ".partial", ".claims"
 
 
 def key_of(fields: Mapping[str, Any]) -> str:
@@ -28,11 +30,11 @@ def key_of(fields: Mapping[str, Any]) -> str:
 class FeatureStore:
     """Features under `{root}/{key[:2]}/{key}/`.
 
-    Each entry has `features.npy` (float32, unit x feature), `units.json` (the units' names, in
-    order) and `key.json` (`fields` that the key covers, `sha256` of the other two files, `notes`
-    that describe but do not identify). An entry appears complete or not at all; of two writers of
-    the same key the first wins and the other's work is discarded. Several studies and users may
-    share one store.
+    Each entry has `features.npy` (float32 or float16, unit x feature), `units.json` (the units'
+    names, in order) and `key.json` (`fields` that the key covers, `sha256` of the other two files,
+    `notes` that describe but do not identify). An entry appears complete or not at all; of two
+    writers of the same key the first wins and the other's work is discarded. Several studies and
+    users may share one store.
 
     Parameters
     ----------
@@ -92,7 +94,8 @@ class FeatureStore:
         Returns
         -------
         xarray.DataArray
-            float32, (unit, feature), with the units' names; mapped from disk, not read into memory.
+            float32, or float16 if it was stored so, (unit, feature), with the units' names; mapped
+            from disk, not read into memory.
 
         Raises
         ------
@@ -145,9 +148,15 @@ class FeatureStore:
         finally:
             writer.discard()
 
-    def writer(self, fields: Mapping[str, Any], units: Sequence[str]) -> Writer:
+    def writer(
+        self, fields: Mapping[str, Any], units: Sequence[str], dtype: str = "float32"
+    ) -> Writer:
         """Open an entry that is filled row by row (see `Writer`)."""
-        return Writer(self, fields, units)
+        return Writer(self, fields, units, dtype)
+
+    def claim(self, name: str, what: str) -> AbstractContextManager[None]:
+        """Wait while another process does the work of this name, then hold it (see `claimed`)."""
+        return claimed(self.root / _CLAIMS, name, what)
 
     def explain(self, a: str, b: str) -> list[tuple[str, Any, Any]]:
         """List the fields in which two keys differ: name (nested: with dots), values of a and b."""
@@ -205,11 +214,16 @@ class Writer:
     """
 
     def __init__(
-        self, store: FeatureStore, fields: Mapping[str, Any], units: Sequence[str]
+        self,
+        store: FeatureStore,
+        fields: Mapping[str, Any],
+        units: Sequence[str],
+        dtype: str = "float32",
     ) -> None:
         self.store = store
         self.fields = json.loads(canonical(dict(fields)))
         self.units = [str(unit) for unit in units]
+        self.dtype = np.dtype(dtype).newbyteorder("<")
         self.width: int | None = None
         self._folder = store._work_folder()
         self._stream: IO[bytes] | None = None
@@ -224,9 +238,9 @@ class Writer:
         rows : numpy.ndarray
             Positions of the rows, int.
         values : numpy.ndarray
-            (row, feature), converted to float32.
+            (row, feature), converted to the entry's number format.
         """
-        values = np.ascontiguousarray(values, dtype="<f4")
+        values = np.ascontiguousarray(values, dtype=self.dtype)
         if self._stream is None:
             self._open(values.shape[1])
         if values.shape != (len(rows), self.width):
@@ -275,10 +289,14 @@ class Writer:
         path = self._folder / _ARRAY
         # kept open until commit or discard
         stream = path.open("w+b")
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(self.units), width)}
+        header = {
+            "descr": self.dtype.str,
+            "fortran_order": False,
+            "shape": (len(self.units), width),
+        }
         np.lib.format.write_array_header_1_0(stream, header)
         self._start = stream.tell()
-        stream.truncate(self._start + len(self.units) * width * 4)
+        stream.truncate(self._start + len(self.units) * width * self.dtype.itemsize)
         self._stream = stream
 
 
@@ -296,7 +314,7 @@ def load_features(
     Returns
     -------
     dict of str to xarray.DataArray
-        Layer to float32 (unit, feature), shallow to deep; mapped from disk.
+        Layer to float32 or float16 (unit, feature), shallow to deep; mapped from disk.
 
     Raises
     ------

@@ -36,6 +36,8 @@ class Unit:
     word : str
     row : int or None
         Row of a file of given features.
+    time : float or None
+        Second of the stimulus at which the unit begins.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Unit:
     target: tuple[int, int] | None
     word: str
     row: int | None
+    time: float | None = None
 
 
 def read_units(table: pd.DataFrame, root: str | Path) -> list[Unit]:
@@ -103,7 +106,7 @@ def units_digest(units: Sequence[Unit]) -> str:
 
 
 def stimulus_path(unit: Unit, root: str | Path) -> Path:
-    """File of a unit's stimulus, after its digest was compared with the table's.
+    """Path of a unit's stimulus, after the file's digest was compared with the table's.
 
     Raises
     ------
@@ -111,14 +114,29 @@ def stimulus_path(unit: Unit, root: str | Path) -> Path:
         If the file is absent, or is not the one that the units table was made from.
     """
     path = Path(root) / unit.stimulus
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (the stimulus of unit {unit.name})")
-    if file_digest(path) != unit.sha256:
+    file, _ = split_dataset(path)
+    if not file.exists():
+        raise InputError(f"{file}: no such file (the stimulus of unit {unit.name})")
+    if stimulus_digest(file) != unit.sha256:
         raise InputError(
-            f"{path}: the file has changed since the units table was made; run the workflow again "
+            f"{file}: the file has changed since the units table was made; run the workflow again "
             "from the units"
         )
     return path
+
+
+def split_dataset(path: str | Path) -> tuple[Path, str]:
+    """Split `file::dataset`, the name of a data set in a file, into both; it may have none."""
+    file, _, dataset = str(path).partition("::")
+    return Path(file), dataset
+
+
+def stimulus_digest(path: Path) -> str:
+    """SHA-256 of a file; of the names and contents of all files where it is a folder (Zarr)."""
+    if not path.is_dir():
+        return file_digest(path)
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in inside])
 
 
 def _unit(row: dict[Any, Any], root: Path) -> Unit:
@@ -129,8 +147,9 @@ def _unit(row: dict[Any, Any], root: Path) -> Unit:
     if frame is not None and not stimulus:
         raise InputError(f"units table: unit {name} has a frame_time but no stimulus")
     sha256 = _text(row.get("sha256"))
-    if stimulus and not sha256 and (root / stimulus).is_file():
-        sha256 = file_digest(root / stimulus)
+    file, _ = split_dataset(root / stimulus)
+    if stimulus and not sha256 and file.exists():
+        sha256 = stimulus_digest(file)
     return Unit(
         name=name,
         stimulus=stimulus,
@@ -140,6 +159,7 @@ def _unit(row: dict[Any, Any], root: Path) -> Unit:
         target=None if start is None or end is None else (int(start), int(end)),
         word=_text(row.get("word")),
         row=None if number is None else int(number),
+        time=_number(row.get("stimulus_time")),
     )
 
 

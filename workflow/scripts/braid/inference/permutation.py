@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from braid.common import InputError, progress
+from braid.encoding.fit import backend_of, memory_limit
 from braid.encoding.folds import Fold
 from braid.encoding.grid import Grid
 from braid.encoding.planner import MEMORY_MB
@@ -90,6 +91,8 @@ def null_problem(
         ridge.get("form", "auto"),
         nested=reselect,
         alpha_floor=None if reselect else float(np.nanmin(alpha)),
+        backend=backend_of(ridge),
+        memory_mb=memory_limit(ridge, backend_of(ridge)),
     )
 
 
@@ -142,7 +145,7 @@ def draw_scores(
 
     def scored(some: Sequence[Draws], reselect: bool) -> list[np.ndarray]:
         problem = null_problem(x, folds, grid, ridge, alpha, reselect)
-        select, memory = ridge.get("select", "r"), ridge.get("memory_mb", MEMORY_MB)
+        select, memory = ridge.get("select", "r"), memory_limit(ridge, problem.form.backend)
         return [null_scores(problem, y, one, alpha, grid, select, reselect, memory) for one in some]
 
     scores = scored(draws, how == "reselect")

@@ -20,7 +20,7 @@ from braid.encoding.design import (
     open_response,
     read_design,
 )
-from braid.encoding.fit import check_device, finite_targets, grid_of
+from braid.encoding.fit import finite_targets, grid_of
 from braid.encoding.folds import Fold, folds_of, run_labels
 from braid.inference.decision import (
     Sites,
@@ -74,7 +74,6 @@ def test_sites(
     fit: xr.Dataset,
     params: Mapping[str, Any],
     seed: int,
-    device: str = "cpu",
 ) -> tuple[xr.Dataset, pd.DataFrame]:
     """Test at which sites the chosen layer predicts held-out responses.
 
@@ -100,7 +99,6 @@ def test_sites(
         Optional `labels` with `analysis`, `subject`, `model`.
     seed : int
         The same seed gives models of the same samples the same draws.
-    device : {"cpu", "auto", "cuda"}
 
     Returns
     -------
@@ -119,7 +117,6 @@ def test_sites(
     InputError
         If the inputs do not belong together, or a run is too short for a null.
     """
-    check_device(device)
     design, response = open_design(design), open_response(response)
     check_aligned(design, response)
     check_fit(fit, response)

@@ -29,8 +29,8 @@ class Layer:
     module, output : str or None
         Path of a module whose output is taken, or the name of an output of the whole network.
     tokens : str
-        What the second axis holds: `text`, `image`, or `fused` (text tokens, then picture tokens);
-        `fused.text` and `fused.image` keep one part.
+        What the second axis holds: `text`, `image`, or `fused` (the tokens of both, in the
+        network's order); `fused.text` and `fused.image` keep one part.
     pooling : str
         How tokens become one vector.
     normalize : bool

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Inputs = Mapping[str, "Tensor"]
+See = Callable[[np.ndarray], "dict[str, Tensor]"]
+Watch = Callable[[np.ndarray, float], "dict[str, Tensor]"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class LoadedModel:
         do not see.
     forward : callable
         Text inputs and picture inputs (None where there are none) to named outputs.
+    image_first : bool
+        Whether fused layers hold the picture's tokens before the text's.
+    watch : callable
+        One clip, uint8 (frame, H, W, 3), and its frames per second, to the same kind of inputs;
+        none for networks that do not take clips.
     """
 
     name: str
@@ -95,10 +102,12 @@ class LoadedModel:
     collate: Callable[[Sequence[Tokens]], tuple[dict[str, Tensor], Tensor]] | None = field(
         default=None, repr=False
     )
-    see: Callable[[np.ndarray], dict[str, Tensor]] | None = field(default=None, repr=False)
+    see: See | None = field(default=None, repr=False)
     forward: Callable[[Inputs | None, Inputs | None], dict[str, Any]] | None = field(
         default=None, repr=False
     )
+    image_first: bool = False
+    watch: Watch | None = field(default=None, repr=False)
 
     @property
     def reads(self) -> bool:

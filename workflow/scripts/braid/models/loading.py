@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,16 @@ from braid.models.digests import digest
 from braid.models.layers import Layer
 from braid.models.loaded import LoadedModel
 from braid.models.registry import CONTROLS, check_entry, model_folder, with_defaults
+
+_LOADERS = {
+    "transformers": ("transformers_networks", "load_transformers"),
+    "sentence_transformers": ("transformers_networks", "load_transformers"),
+    "open_clip": ("open_clip_networks", "load_open_clip"),
+    "timm": ("timm_networks", "load_timm"),
+    "slip": ("slip_networks", "load_slip"),
+    "albef": ("albef_networks", "load_albef"),
+}
+"""Module and function that load each source."""
 
 
 def load_model(
@@ -41,7 +52,8 @@ def load_model(
     device : str
         `cpu`, `cuda`, `cuda:N` or `auto`.
     offline : bool
-        Never download; a hub network that is not in the local cache is an error.
+        Never download; a locked file that is not in the local cache is an error. Files that the
+        lock file does not name are never downloaded.
 
     Returns
     -------
@@ -62,15 +74,17 @@ def load_model(
         return _control(name, full)
     device = resolve_device(device)
     init = seed_for(seed, "untrained", name) if untrained else None
-    if full.get("hub"):
-        model_folder(name, full, offline)
-    if full["source"] == "open_clip":
-        from braid.models.open_clip_networks import load_open_clip
+    if not offline:
+        for part in (full, full.get("tokenizer") or {}):
+            if part.get("hub") or part.get("urls"):
+                model_folder(name, part, offline)
+    return _loader(str(full["source"]))(name, full, init, device)
 
-        return load_open_clip(name, full, init, device)
-    from braid.models.transformers_networks import load_transformers
 
-    return load_transformers(name, full, init, device)
+def _loader(source: str) -> Callable[[str, Mapping[str, Any], int | None, str], LoadedModel]:
+    """Loader of a source; its library is imported only now."""
+    module, function = _LOADERS[source]
+    return getattr(importlib.import_module(f"braid.models.{module}"), function)
 
 
 @contextmanager

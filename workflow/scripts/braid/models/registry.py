@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from braid.common import InputError, read_json
 
-NETWORKS = ("transformers", "sentence_transformers", "open_clip")
+NETWORKS = ("transformers", "sentence_transformers", "open_clip", "timm", "slip", "albef")
 """Sources that are networks with weights; the others compute features without one."""
 
-CONTROLS = ("given", "onehot", "picture_statistics", "word_statistics")
+CONTROLS = (
+    "given", "onehot", "picture_statistics", "motion_energy", "scene_cuts", "word_statistics",
+    "word_frequency", "sound_envelope", "mel_spectrogram",
+)  # fmt: skip
 """Sources that need no network."""
 
-MODALITIES = ("vision", "language", "vision-language", "given")
+MODALITIES = ("vision", "language", "vision-language", "sound", "given")
 POOLINGS = ("mean", "max", "cls", "last", "target_tokens", "flatten", "none")
 TOKENS = ("text", "image", "fused", "fused.text", "fused.image")
 PRECISIONS = ("float32", "bfloat16", "float16")
 TOO_LONG = ("left", "right", "error")
 BLANKS = ("pictures", "text")
+STATES = ("real", "tiny", "unsupported")
 
 DEFAULTS: dict[str, Any] = {
     "pooling": "mean",
@@ -33,22 +40,23 @@ DEFAULTS: dict[str, Any] = {
 }
 """Values of the keys that an entry leaves out."""
 
-_ANY = {"source", "modality", "objective", "licence", "description", "size"}
+_ANY = {
+    "source", "modality", "objective", "licence", "description", "state", "parameters", "download",
+    "data",
+}  # fmt: skip
 _NETWORK = _ANY | {
     "path", "hub", "revision", "class", "layers", "pooling", "too_long", "max_tokens",
-    "processor", "precision", "batch_size", "allow_missing", "blank",
+    "processor", "precision", "batch_size", "allow_missing", "blank", "file", "architecture",
+    "tokenizer", "clip", "reduce", "dtype", "urls", "sha256", "lock",
 }  # fmt: skip
 _KEYS: dict[str, set[str]] = {
     **{source: _NETWORK for source in NETWORKS},
-    "given": _ANY,
+    **{source: _ANY | {"settings"} for source in CONTROLS},
     "onehot": _ANY | {"column"},
-    "picture_statistics": _ANY,
-    "word_statistics": _ANY,
 }
 
 _ROOT = Path(__file__).resolve().parents[4]
 _PACKAGE = "python-package:"
-_OTHER_FORMATS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "onnx/*", "openvino/*", "coreml/*"]
 
 _WEIGHTS = {
     "transformers": (
@@ -67,6 +75,12 @@ _WEIGHTS = {
     ),
 }
 _WEIGHTS["sentence_transformers"] = _WEIGHTS["transformers"]
+_WEIGHTS["timm"] = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS["slip"] = _WEIGHTS["albef"] = ()
+_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
+_SETTINGS = re.compile(r"(\d+_\w+/)?[^/]+\.(json|txt|model|jinja)")
+"""Settings in a repository: files of these kinds at its root, and those of a module of
+sentence-transformers; not those of exports to other formats."""
 
 
 def read_registry(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -152,22 +166,26 @@ def model_folder(name: str, entry: Mapping[str, Any], offline: bool = True) -> t
     """Folder of a network's files, and its revision.
 
     A relative `path` is looked for in the working directory, then in the root of the project.
-    A `hub` id is looked for in the local Hugging Face cache; unless `offline`, what is not there is
-    downloaded.
+    What `hub` and `urls` name is looked for in the local cache, at the commit and with the digests
+    of the lock file (see `braid.models.lock`); unless `offline`, what is not there is downloaded.
 
     Returns
     -------
     folder : pathlib.Path
     revision : str
-        The commit of a hub snapshot, the entry's `revision`, or `local`.
+        The commit of a hub snapshot, the digest of files from `urls`, the entry's `revision`, or
+        `local`.
 
     Raises
     ------
     InputError
-        If the folder, the Python package or the cached snapshot is absent.
+        If the folder, the Python package, the entry of the lock file or a locked file is absent, or
+        a file differs from the lock.
     """
-    if entry.get("hub"):
-        return _hub_folder(name, entry, offline)
+    if entry.get("hub") or entry.get("urls"):
+        from braid.models.lock import locked_folder
+
+        return locked_folder(name, entry, offline)
     revision = str(entry.get("revision") or "local")
     path = str(entry["path"])
     if path.startswith(_PACKAGE):
@@ -184,25 +202,81 @@ def weight_files(name: str, entry: Mapping[str, Any]) -> list[Path]:
     Raises
     ------
     InputError
-        If the folder holds none, or its index names a file that is not there.
+        If the folder holds none, its index names a file that is not there, or a file differs from
+        the lock file.
     """
     folder, _ = model_folder(name, entry)
-    names = _WEIGHTS[str(entry["source"])]
+    names = _names_of_weights(name, entry, folder)
     for file in names:
         path = folder / file
         if not path.exists():
             continue
-        if not file.endswith(".index.json"):
-            return [path]
-        shards = sorted({str(shard) for shard in read_json(path)["weight_map"].values()})
-        for shard in shards:
-            if not (folder / shard).exists():
-                raise InputError(f"model '{name}': {path} names {shard}, which is not there")
-        return [path, *(folder / shard for shard in shards)]
+        files = [path]
+        if file.endswith(".index.json"):
+            shards = sorted({str(shard) for shard in read_json(path)["weight_map"].values()})
+            for shard in shards:
+                if not (folder / shard).exists():
+                    raise InputError(f"model '{name}': {path} names {shard}, which is not there")
+            files += [folder / shard for shard in shards]
+        if entry.get("lock"):
+            from braid.models.lock import check_locked
+
+            check_locked(name, entry, folder, [str(part.relative_to(folder)) for part in files])
+        return files
     raise InputError(
         f"model '{name}': {folder} holds no weights (looked for: {', '.join(names)}); "
         "fetch the checkpoint again"
     )
+
+
+def _names_of_weights(name: str, entry: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """Names that weight files may have; for formats without a fixed name the one that is there."""
+    if entry.get("file"):
+        return (str(entry["file"]),)
+    names = _WEIGHTS[str(entry["source"])]
+    if names or not folder.is_dir():
+        return names
+    there = sorted(path.name for path in folder.iterdir() if path.suffix in _ENDINGS)
+    if len(there) > 1:
+        raise InputError(
+            f"model '{name}': {folder} holds several weight files ({', '.join(there)}); name one "
+            "of them with the key 'file'"
+        )
+    return tuple(there) or tuple(f"*{ending}" for ending in _ENDINGS)
+
+
+def repository_files(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Files of a hub repository that an entry needs: its weights in one format, and their settings.
+
+    Parameters
+    ----------
+    entry : mapping
+        An entry of the registry, or a key `tokenizer` of one, which needs no weights.
+    names : sequence of str
+        All files of the repository, by their paths in it.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    weights = _WEIGHTS.get(str(entry.get("source")), ())
+    if entry.get("file"):
+        weights = (str(entry["file"]),)
+    first = next((file for file in weights if file in names), None)
+    wanted = {file for file in names if _SETTINGS.fullmatch(file) and file != "data_config.json"}
+    wanted -= {file for file in names if file.endswith(".index.json")}
+    if first is not None:
+        wanted.add(first)
+        if first.endswith(".index.json"):
+            stem, ending = first.removesuffix(".index.json").rsplit(".", 1)
+            wanted |= {file for file in names if fnmatch(file, f"{stem}-*-of-*.{ending}")}
+    return sorted(wanted)
+
+
+def is_weights(file: str) -> bool:
+    """Whether a file holds weights, which are large, and not settings."""
+    return file.endswith(_ENDINGS)
 
 
 def _one_of(name: str, entry: Mapping[str, Any], key: str, valid: tuple[str, ...]) -> str:
@@ -217,16 +291,19 @@ def _one_of(name: str, entry: Mapping[str, Any], key: str, valid: tuple[str, ...
 
 def _check_network(name: str, entry: Mapping[str, Any]) -> None:
     """Check the keys that only networks have."""
-    if bool(entry.get("path")) == bool(entry.get("hub")):
-        raise InputError(f"model '{name}': give either 'path' (a folder) or 'hub' (an id)")
-    if entry.get("hub") and not entry.get("revision"):
-        raise InputError(f"model '{name}': a hub id needs a pinned 'revision' (a commit)")
+    if sum(bool(entry.get(key)) for key in ("path", "hub", "urls")) != 1:
+        raise InputError(
+            f"model '{name}': give one of 'path' (a folder), 'hub' (an id) and 'urls' (addresses)"
+        )
+    _check_urls(name, entry)
     if not entry.get("layers"):
         raise InputError(f"model '{name}': key 'layers' is missing (a list, shallow to deep)")
     full = with_defaults(entry)
     _one_of(name, full, "pooling", POOLINGS)
     _one_of(name, full, "precision", PRECISIONS)
     _one_of(name, full, "too_long", TOO_LONG)
+    if full.get("state") is not None:
+        _one_of(name, full, "state", STATES)
     if full.get("blank") is not None:
         _one_of(name, full, "blank", BLANKS)
         if full["modality"] != "vision-language":
@@ -239,6 +316,29 @@ def _check_network(name: str, entry: Mapping[str, Any]) -> None:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and (not whole or value < 1):
             raise InputError(f"model '{name}': {key} must be a positive whole number, not {value}")
+
+
+def _check_urls(name: str, entry: Mapping[str, Any]) -> None:
+    """Check the addresses of files, and the digests that these must have."""
+    files = [file_of(url) for url in entry.get("urls") or ()]
+    for file in files:
+        if not file or files.count(file) > 1:
+            raise InputError(
+                f"model '{name}': every address under 'urls' must end in a file name of its own"
+            )
+    for file, digest in (entry.get("sha256") or {}).items():
+        if file not in files:
+            raise InputError(f"model '{name}': sha256 names '{file}'{nearest(str(file), files)}")
+        if not re.fullmatch("[0-9a-f]{8,64}", str(digest)):
+            raise InputError(
+                f"model '{name}': the sha256 of {file} must be 8 to 64 hexadecimal digits, not "
+                f"'{digest}'"
+            )
+
+
+def file_of(url: str) -> str:
+    """Name of the file at an address."""
+    return urlsplit(url).path.rpartition("/")[2]
 
 
 def _package_folder(name: str, path: str) -> Path:
@@ -254,33 +354,3 @@ def _package_folder(name: str, path: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"model '{name}': package {package} has no folder {inside}")
     return folder
-
-
-def _hub_folder(name: str, entry: Mapping[str, Any], offline: bool) -> tuple[Path, str]:
-    """Snapshot of a hub repository in the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    hub, revision = str(entry["hub"]), str(entry["revision"])
-    try:
-        folder = Path(
-            snapshot_download(
-                hub, revision=revision, local_files_only=offline, ignore_patterns=_OTHER_FORMATS
-            )
-        )
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise InputError(
-            f"model '{name}': the hub has no {hub} at revision {revision}; correct 'hub' or "
-            "'revision'"
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError):
-        raise InputError(
-            f"model '{name}': {hub} at revision {revision} is not in the local cache; fetch it on "
-            f"a machine with a network: `hf download {hub} --revision {revision}`"
-        ) from None
-    return folder, folder.name

@@ -4,15 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid.common import InputError
 from braid.models.loaded import Tokens
+from braid.models.messages import first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _UNLIMITED = 1_000_000
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+    "tokenizer.model",
+)  # fmt: skip
+"""Files that make up a tokenizer of transformers; which of them there are depends on its kind."""
+
+
+def load_tokenizer(name: str, folder: Path, kind: str = "AutoTokenizer") -> Any:
+    """Load a tokenizer of transformers from a folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the network, used in messages.
+    folder : pathlib.Path
+    kind : str
+        Class of transformers.
+
+    Raises
+    ------
+    InputError
+        If the folder has no usable tokenizer.
+    """
+    import transformers
+
+    try:
+        tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise InputError(
+            f"model '{name}': {folder} has no usable tokenizer ({first_line(error)}); fetch the "
+            "checkpoint again, or install what it needs"
+        ) from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        # where its files are missing, transformers 5 makes an empty one and says nothing
+        raise InputError(
+            f"model '{name}': {folder} has no usable tokenizer (no vocabulary); fetch the "
+            "checkpoint again"
+        )
+    return tokenizer
 
 
 def context_length(name: str, asked: int | None, *limits: int | None) -> int:
@@ -46,7 +89,12 @@ def context_length(name: str, asked: int | None, *limits: int | None) -> int:
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], max_tokens: int, too_long: str, name: str
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_tokens: int,
+    too_long: str,
+    name: str,
+    special: bool = True,
 ) -> list[Tokens]:
     """Tokenise texts with a Hugging Face tokenizer, without padding.
 
@@ -61,6 +109,8 @@ def tokenize(
     too_long : {"left", "right", "error"}
     name : str
         Name of the network, used in messages.
+    special : bool
+        Whether the tokenizer's special tokens are added.
 
     Returns
     -------
@@ -73,13 +123,14 @@ def tokenize(
     """
     if not texts:
         return []
-    found = _encode(tokenizer, texts, verbose=False)
+    found = _encode(tokenizer, texts, special, verbose=False)
     long = [k for k, tokens in enumerate(found) if len(tokens) > max_tokens]
     if long and too_long == "error":
         refuse_long(name, texts[long[0]], len(found[long[0]]), max_tokens)
     if long:
         tokenizer.truncation_side = "right" if too_long == "right" else "left"
-        cut = _encode(tokenizer, [texts[k] for k in long], truncation=True, max_length=max_tokens)
+        kept = [texts[k] for k in long]
+        cut = _encode(tokenizer, kept, special, truncation=True, max_length=max_tokens)
         for k, tokens in zip(long, cut, strict=True):
             found[k] = replace(tokens, truncated=True)
     for k, tokens in enumerate(found):
@@ -97,11 +148,11 @@ def refuse_long(name: str, text: str, length: int, max_tokens: int) -> None:
     )
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], **options: Any) -> list[Tokens]:
-    """Tokenise texts, special tokens included."""
+def _encode(tokenizer: Any, texts: Sequence[str], special: bool, **options: Any) -> list[Tokens]:
+    """Tokenise texts."""
     encoded = tokenizer(
         list(texts),
-        add_special_tokens=True,
+        add_special_tokens=special,
         return_attention_mask=False,
         return_offsets_mapping=bool(tokenizer.is_fast),
         **options,

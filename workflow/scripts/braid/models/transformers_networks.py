@@ -6,33 +6,50 @@ Works with the interfaces of transformers 4.57 and 5.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from braid.common import InputError, read_json
 from braid.models.digests import config_digest, tensors_digest, weights_digest
 from braid.models.layers import Layer, resolve_layers
-from braid.models.loaded import Inputs, LoadedModel, Tokens
+from braid.models.loaded import Inputs, LoadedModel, See, Watch
 from braid.models.loading import seeded
+from braid.models.messages import first_line
 from braid.models.registry import model_folder, weight_files
-from braid.models.text import context_length, pad, padding_token, tokenize
+from braid.models.seeing_language_models import (
+    places_pictures,
+    processor_of,
+    run_placed,
+    see_placed,
+    watch_placed,
+)
+from braid.models.text import TOKENIZER_FILES, load_tokenizer
+from braid.models.transformers_inputs import (
+    collating,
+    image_processor_of,
+    longest_text,
+    reading,
+    see_one,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-_TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
-)  # fmt: skip
 _PICTURE_FILES = ("preprocessor_config.json", "processor_config.json", "image_processor.json")
+_PLACING_FILES = (
+    "chat_template.jinja", "chat_template.json", "video_preprocessor_config.json",
+)  # fmt: skip
 _SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
 _OPTIONAL = ("pooler.*", "*.pooler.*")
 """Heads that checkpoints commonly lack and that nothing else depends on."""
+
+_IMAGE_FIRST = ("flava",)
+"""Kinds of network that fuse a sequence of picture tokens followed by text tokens."""
 
 
 def load_transformers(
@@ -55,25 +72,45 @@ def load_transformers(
         Its forward gives the fields of the library's output, and for two-tower networks `joint`,
         the elementwise product of the normalised picture and text embeddings. For
         sentence-transformers also `sentence_embedding`, pooled as the folder says.
+
+    Notes
+    -----
+    Which layers hold what:
+
+    - two towers (CLIP, SigLIP): `vision_model`, tokens image, and `text_model`, tokens text;
+      SigLIP reads lower-case text, padded to its full length as in training;
+    - BLIP with its matching head (`class: BlipForImageTextRetrieval`): `text_encoder` holds the
+      text's tokens, which attend to the picture's in every layer;
+    - BridgeTower: `cross_modal_text_layers`, tokens text, and `cross_modal_image_layers`, tokens
+      image; `vision_model` keeps tokens before the batch (`batch_axis: 1`);
+    - ViLT, FLAVA: tokens fused (FLAVA's `multimodal_model` begins with a token of its own);
+    - language models that see (Qwen-VL, SmolVLM): tokens fused, where the picture's are the chat's
+      beginning and the picture itself, and `fused.text` are those of the text alone; read them
+      with pooling last. Their context counts the text alone.
+
+    A network that takes the regions of an object detector in place of a picture (VisualBERT) is
+    refused.
     """
     folder, revision = model_folder(name, entry)
     if not (folder / "config.json").is_file():
         raise InputError(f"model '{name}': {folder} has no config.json; correct its key `path`")
     files = [] if init is not None else weight_files(name, entry)
     module, missing = _build(name, folder, entry, init)
-    config = module.config
+    config: Any = module.config
     if hasattr(config, "max_image_length"):
         # ViLT keeps a random choice of patches beyond this; keep them all
         config.max_image_length = -1
     reads = entry["modality"] != "vision"
     sees = entry["modality"] != "language"
     sentence = entry["source"] == "sentence_transformers"
-    tokenizer = _tokenizer(name, folder) if reads else None
-    longest = _longest(name, folder, entry, config, tokenizer) if reads else None
-    pictures = _image_processor(name, folder, entry) if sees else None
+    placed = sees and places_pictures(config)
+    eyes = _eyes(name, folder, entry, module, placed) if sees else _Eyes(None, None)
+    tokenizer = load_tokenizer(name, folder) if reads else None
+    longest = longest_text(name, folder, entry, module, tokenizer) if reads else 0
+    kind = str(config.model_type)
     layers = resolve_layers(name, entry, [path for path, _ in module.named_modules()], ())
     _refuse_missing(name, folder, entry, missing, layers)
-    run = partial(_run, module, _sentence_pooling(name, folder) if sentence else None)
+    pooling = _sentence_pooling(name, folder) if sentence else None
     return LoadedModel(
         name=name,
         source=str(entry["source"]),
@@ -87,8 +124,9 @@ def load_transformers(
         ),
         processor=config_digest(
             [
-                *(folder / file for file in _TOKENIZER_FILES if reads),
+                *(folder / file for file in TOKENIZER_FILES if reads),
                 *(folder / file for file in _PICTURE_FILES if sees),
+                *(folder / file for file in _PLACING_FILES if placed),
             ],
             dict(entry["processor"]),
         ),
@@ -98,10 +136,43 @@ def load_transformers(
         device=device,
         entry=entry,
         module=module.to(device).eval(),
-        tokenize=_tokenizing(tokenizer, longest, str(entry["too_long"]), name) if reads else None,
-        collate=partial(_collate, padding_token(tokenizer)) if reads else None,
-        see=partial(_see, pictures) if sees else None,
-        forward=run,
+        tokenize=reading(name, tokenizer, kind, longest, str(entry["too_long"]), not placed)
+        if reads
+        else None,
+        collate=collating(tokenizer, kind, longest) if reads else None,
+        see=eyes.see,
+        watch=eyes.watch,
+        forward=partial(run_placed, module) if placed else partial(_run, module, pooling),
+        image_first=placed or kind in _IMAGE_FIRST,
+    )
+
+
+@dataclass(frozen=True)
+class _Eyes:
+    """Functions that prepare a picture, and a clip."""
+
+    see: See | None
+    watch: Watch | None
+
+
+def _eyes(
+    name: str, folder: Path, entry: Mapping[str, Any], module: nn.Module, placed: bool
+) -> _Eyes:
+    """Make the functions that prepare what the network sees."""
+    taken = inspect.signature(module.forward).parameters
+    if "pixel_values" not in taken:
+        regions = ", but regions of an object detector" if "visual_embeds" in taken else ""
+        raise InputError(
+            f"model '{name}': {type(module).__name__} does not take pictures{regions}, which is "
+            "not supported; choose another network, or another 'class' of this checkpoint"
+        )
+    pictures = image_processor_of(name, folder, entry)
+    if not placed:
+        return _Eyes(partial(see_one, pictures), None)
+    processor = processor_of(name, folder, pictures)
+    clips = getattr(processor, "video_processor", None) is not None
+    return _Eyes(
+        partial(see_placed, processor), partial(watch_placed, processor) if clips else None
     )
 
 
@@ -120,6 +191,7 @@ def _build(
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         with seeded(init or 0), _quiet():
             if init is not None:
+                _set_spread(config)
                 make = getattr(builder, "from_config", None) or builder._from_config
                 return make(config, dtype=torch.float32), []
             module, info = builder.from_pretrained(
@@ -134,10 +206,21 @@ def _build(
     except Exception as error:  # the library raises many kinds; all mean an unusable folder
         raise InputError(
             f"model '{name}': {folder} cannot be loaded as {wanted} "
-            f"({type(error).__name__}: {_first_line(error)}); fetch the checkpoint again or "
+            f"({type(error).__name__}: {first_line(error)}); fetch the checkpoint again or "
             "correct the entry"
         ) from error
     return module, sorted(info["missing_keys"])
+
+
+def _set_spread(config: Any) -> None:
+    """Give an initialisation that the library leaves next to zero the spread of the paper.
+
+    BLIP's picture encoder has 1e-10 by default, which makes all tokens of an untrained twin the
+    same; its authors draw from 0.02 (Li et al. 2022), as does every encoder of its kind.
+    """
+    for part in (config, *(getattr(config, key, None) for key in ("text_config", "vision_config"))):
+        if 0 < (getattr(part, "initializer_range", None) or 1) < 1e-6:
+            part.initializer_range = 0.02
 
 
 @contextmanager
@@ -180,69 +263,6 @@ def _refuse_missing(
             )
 
 
-def _tokenizer(name: str, folder: Path) -> Any:
-    """Load the folder's tokenizer."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"model '{name}': {folder} has no usable tokenizer ({_first_line(error)})"
-        ) from error
-
-
-def _image_processor(name: str, folder: Path, entry: Mapping[str, Any]) -> Any:
-    """Load the folder's image processor, on Pillow: the same numbers in both interfaces."""
-    import transformers
-
-    five = int(transformers.__version__.split(".")[0]) >= 5
-    backend = {"backend": "pil"} if five else {"use_fast": False}
-    try:
-        return transformers.AutoImageProcessor.from_pretrained(
-            folder, local_files_only=True, **backend, **entry["processor"]
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"model '{name}': {folder} has no usable image processor ({_first_line(error)})"
-        ) from error
-
-
-def _longest(name: str, folder: Path, entry: Mapping[str, Any], config: Any, tokenizer: Any) -> int:
-    """Longest text, in tokens."""
-    text = getattr(config, "text_config", config)
-    limits = [tokenizer.model_max_length, getattr(text, "max_position_embeddings", None)]
-    if entry["source"] == "sentence_transformers":
-        file = folder / "sentence_bert_config.json"
-        limits.append(read_json(file).get("max_seq_length") if file.is_file() else None)
-    return context_length(name, entry.get("max_tokens"), *limits)
-
-
-def _tokenizing(
-    tokenizer: Any, longest: int | None, too_long: str, name: str
-) -> Callable[[Sequence[str]], list[Tokens]]:
-    """Texts to tokens, with this network's limits."""
-
-    def run(texts: Sequence[str]) -> list[Tokens]:
-        return tokenize(tokenizer, texts, longest or 0, too_long, name)
-
-    return run
-
-
-def _collate(fill: int, tokens: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
-    """Pad texts and mark the real tokens."""
-    inputs = pad(tokens, fill)
-    return inputs, inputs["attention_mask"].bool()
-
-
-def _see(processor: Any, picture: np.ndarray) -> dict[str, Tensor]:
-    """One picture to the network's inputs, without a batch axis."""
-    from PIL import Image
-
-    inputs = processor(images=Image.fromarray(picture), return_tensors="pt")
-    return {key: value[0] for key, value in inputs.items()}
-
-
 def _run(
     module: nn.Module,
     pooling: tuple[str, bool] | None,
@@ -252,7 +272,11 @@ def _run(
     """Forward pass to named outputs."""
     from torch.nn.functional import normalize
 
-    outputs = dict(module(**(text or {}), **(image or {}), return_dict=True).items())
+    inputs = {**(text or {}), **(image or {})}
+    if "token_type_ids" not in inspect.signature(module.forward).parameters:
+        # tokenizers of BERT's kind give them to networks of other kinds too
+        inputs.pop("token_type_ids", None)
+    outputs = dict(module(**inputs, return_dict=True).items())
     if outputs.get("image_embeds") is not None and outputs.get("text_embeds") is not None:
         outputs["joint"] = normalize(outputs["image_embeds"], dim=-1) * normalize(
             outputs["text_embeds"], dim=-1
@@ -291,8 +315,3 @@ def _sentence_pooling(name: str, folder: Path) -> tuple[str, bool]:
             "cls and max pooling"
         )
     return chosen[0], "Normalize" in kinds
-
-
-def _first_line(error: Exception) -> str:
-    """First line of a message."""
-    return (str(error).strip().splitlines() or ["no message"])[0]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from braid.config import base_of
+from braid.models.registry import NETWORKS
 from braid.report.fits import FitSummary
 from braid.report.further import component_rows, probe_rows, transfer_rows
 from braid.report.results import Results, flags
@@ -19,8 +20,6 @@ from braid.report.words import is_untrained, short_layers
 
 FAMILY_WISE = 0.05
 """Level at which sites are counted by their family-wise p."""
-
-_NETWORKS = ("transformers", "sentence_transformers", "open_clip")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def sees(results: Results, analysis: str, model: str) -> str:
     members = results.analysis(analysis).get("combinations", {}).get(model, [model])
     registry = results.config.get("registry", {})
     entries = [registry.get(base_of(member), {}) for member in members]
-    seen = {str(entry.get("modality")) for entry in entries if entry.get("source") in _NETWORKS}
+    seen = {str(entry.get("modality")) for entry in entries if entry.get("source") in NETWORKS}
     if len(seen) == 1 and seen <= {"vision", "language"}:
         return seen.pop()
     return "both" if seen else "n/a"

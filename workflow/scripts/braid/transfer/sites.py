@@ -18,9 +18,8 @@ from braid.encoding.design import (
     open_design,
     open_response,
 )
-from braid.encoding.fit import grid_of
+from braid.encoding.fit import backend_of, grid_of, memory_limit
 from braid.encoding.grid import Grid
-from braid.encoding.planner import MEMORY_MB
 from braid.encoding.solver import centred, plan_for, prepare, select_alpha
 from braid.inference.decision import (
     bh,
@@ -173,7 +172,7 @@ def _scores(joined: Joined, drawn: Draws, params: Mapping[str, Any]) -> np.ndarr
     """
     ridge, test = dict(params.get("ridge") or {}), dict(params.get("test") or {})
     grid = grid_of(ridge)
-    alpha = _alphas(joined, grid, ridge, ridge.get("memory_mb", MEMORY_MB))
+    alpha = _alphas(joined, grid, ridge, memory_limit(ridge, backend_of(ridge)))
     alpha = np.repeat(alpha[None], len(joined.folds), axis=0)
     # the features are scaled already
     plain = {**ridge, "standardize": False}
@@ -188,8 +187,9 @@ def _alphas(joined: Joined, grid: Grid, ridge: Mapping[str, Any], memory_mb: flo
     """Penalty of every target, chosen on the source's folds."""
     x, y = joined.x[: joined.n_source], joined.y[: joined.n_source]
     problem = prepare(
-        x, [joined.whole], grid, ridge.get("standardize", True), ridge.get("form", "auto")
-    )
+        x, [joined.whole], grid, ridge.get("standardize", True), ridge.get("form", "auto"),
+        backend=backend_of(ridge), memory_mb=memory_mb,
+    )  # fmt: skip
     plan = plan_for(problem, x.shape[1], y.shape[1], len(grid.values), memory_mb=memory_mb)
     select = ridge.get("select", "r")
     parts = [
