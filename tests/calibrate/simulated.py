@@ -13,7 +13,14 @@ from scipy.signal import lfilter
 from braid.common import rng
 from braid.encoding.folds import Fold, make_folds
 from braid.encoding.grid import Grid, make_grid
-from braid.encoding.solver import Selection, centred, cross_validate, predict_fixed, prepare
+from braid.encoding.solver import (
+    Selection,
+    centred,
+    cross_validate,
+    mean_over_folds,
+    predict_fixed,
+    prepare,
+)
 from braid.inference.bootstrap import (
     bootstrap_bins,
     bootstrap_predictions,
@@ -27,7 +34,7 @@ from braid.inference.bootstrap import (
 from braid.inference.decision import bh, max_t, p_values, studentised
 from braid.inference.group import group_test
 from braid.inference.nulls import Draws, draw_permutations
-from braid.inference.permutation import draw_scores, mean_over_folds
+from braid.inference.permutation import draw_scores
 
 DRAWS = 199
 TARGETS = 8

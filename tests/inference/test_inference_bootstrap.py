@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from braid.common import InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import make_grid
-from braid.encoding.solver import centred, cross_validate, prepare
+from braid.encoding.solver import centred, cross_validate, mean_over_folds, prepare
 from braid.inference.bootstrap import (
     bootstrap_bins,
     bootstrap_predictions,
@@ -21,7 +21,6 @@ from braid.inference.bootstrap import (
     leave_one_out,
     make_blocks,
 )
-from braid.inference.permutation import mean_over_folds
 
 GRID = make_grid([0.1, 1.0, 10.0, 100.0], "trace")
 RUNS = np.repeat([0, 1], 60)

@@ -13,10 +13,10 @@ from scipy.signal import lfilter
 
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import make_grid
-from braid.encoding.solver import centred, cross_validate, prepare
+from braid.encoding.solver import centred, cross_validate, mean_over_folds, prepare
 from braid.inference.decision import max_t, p_values, studentised
 from braid.inference.nulls import draw_permutations
-from braid.inference.permutation import mean_over_folds, null_problem, null_scores
+from braid.inference.permutation import null_problem, null_scores
 
 SETS, TARGETS, DRAWS = 300, 4, 199
 LOW, HIGH = stats.binom.ppf(0.005, SETS, 0.05), stats.binom.ppf(0.995, SETS, 0.06)

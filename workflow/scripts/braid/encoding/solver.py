@@ -818,7 +818,7 @@ def _scored_against(form: Form, basis: Basis, held: HeldOut, crossed: Crossed) -
     return form.test_cross(basis, held, crossed)
 
 
-def mean_over_folds(values: Sequence[np.ndarray]) -> np.ndarray:
+def mean_over_folds(values: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Mean of one or more arrays of one shape, leaving out NaN; NaN where there is nothing else."""
     mean = _Mean(values[0].shape)
     for one in values:

@@ -1,37 +1,26 @@
 """Bootstraps: of events or blocks with every fold trained again, of held-out samples, of bins.
 
-Refits cost little because a replicate only reweights what is there already. With G_b and C_b the
-Gram matrix and cross-products of block b, and w_b how often it was drawn,
-
-    G_w = sum of w_b G_b,   C_w = sum of w_b C_b,
-
-so a replicate needs one eigendecomposition per fold, which all targets share. Blocks are drawn
-within the part of the data that one fold tests, and keep their fold: copies of a row are never
-on both sides of a split.
+Refits cost little because a replicate only reweights what is there already: one decomposition per
+fold (see `braid.encoding.reweighted`). Blocks are drawn within the part of the data that one fold
+tests, and keep their fold: copies of a row are never on both sides of a split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import scipy.linalg
 from scipy import stats
 
 from braid.common import InputError, progress, rng
 from braid.encoding.folds import Fold
-from braid.encoding.layout import Layout, layout_of
 from braid.encoding.planner import MEMORY_MB
-from braid.inference.permutation import mean_over_folds
+from braid.encoding.reweighted import Reweighted
+from braid.encoding.solver import mean_over_folds
 from braid.inference.swap import swap_blocks
 
 METHODS = ("percentile", "bca")
-_MB = 2.0**20
-_BATCH = 16  # replicates whose Gram matrices are summed in one product
-_COARSE = 3  # rows per piece from which on sums over pieces are cheaper than over rows
-_FLAT = 1e-6  # standard deviation, of the typical one, below which a feature does not vary
 
 
 @dataclass(frozen=True)
@@ -180,15 +169,8 @@ def bootstrap_scores(
             f"bootstrap: penalties for {alpha.shape} folds and targets, but there are "
             f"{len(folds)} folds and {y.shape[1]} targets; take those of the same fit"
         )
-    layout = layout_of(len(x), folds, nested=False)
-    x, standardize = _features(x, layout, standardize)
-    pieces = _pieces(layout, blocks)
-    splits = [(layout.members(fold.train), layout.members(fold.test)) for fold in folds]
-    q, atoms = x.shape[1] + 1, layout.n_atoms
-    batch = int(np.clip(0.2 * memory_mb * _MB // (8 * atoms * q * q), 1, _BATCH))
-    sums = _Sums(x[pieces.rows], pieces, atoms, 0.4 * memory_mb)
-    each = 8.0 * (q * batch * atoms + 4 * len(pieces.rows) + q * len(pieces.block) * sums.coarse)
-    width = int(np.clip(0.4 * memory_mb * _MB // each, 1, y.shape[1]))
+    made = Reweighted(x, folds, blocks.number, standardize, memory_mb)
+    width, batch = made.width(y.shape[1]), made.batch
     jobs = [
         (slice(start, min(start + width, y.shape[1])), slice(first, first + batch))
         for start in range(0, y.shape[1], width)
@@ -197,19 +179,8 @@ def bootstrap_scores(
     out = np.full((len(weights), y.shape[1]), np.nan, dtype=np.float32)
     for part, some in progress(jobs, "bootstrap"):
         if some.start == 0:
-            block = y[pieces.rows, part].astype(np.float64)
-            block -= block.mean(axis=0)
-            crossed = sums.targets(block)
-            squares = np.add.reduceat(block**2, pieces.starts, axis=0)
-        drawn = weights[some]
-        out[some, part] = _replicates(
-            sums.grams(drawn),
-            sums.crossed(crossed, drawn),
-            pieces.summed(squares, drawn, atoms),
-            splits,
-            alpha[:, part],
-            standardize,
-        )
+            ready = made.ready(y[:, part])
+        out[some, part] = made.scores(ready, weights[some], alpha[:, part])
     return out
 
 
@@ -361,183 +332,6 @@ def compare_draws(
     defined = np.isfinite(drawn).all(axis=0)
     p = np.where(defined, (1.0 + np.sum(drawn <= 0, axis=0)) / (len(drawn) + 1.0), np.nan)
     return Difference(np.asarray(observed_a) - observed_b, low, high, p)
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Rows of one block and one atom: `rows[starts[i]:starts[i + 1]]`."""
-
-    rows: np.ndarray
-    starts: np.ndarray
-    block: np.ndarray
-    atom: np.ndarray
-
-    def summed(self, values: np.ndarray, weights: np.ndarray, atoms: int) -> np.ndarray:
-        """Weighted sums over the pieces of each atom, (replicates, atoms, ...)."""
-        flat = values.reshape(len(values), -1)
-        out = np.empty((len(weights), atoms, flat.shape[1]), dtype=values.dtype)
-        for atom in range(atoms):
-            members = np.flatnonzero(self.atom == atom)
-            chosen = weights[:, self.block[members]].astype(values.dtype)
-            np.matmul(chosen, flat[members], out=out[:, atom])
-        return out.reshape(len(weights), atoms, *values.shape[1:])
-
-
-def _pieces(layout: Layout, blocks: Blocks) -> _Pieces:
-    """Sort the rows in use by atom and block."""
-    atom, block = layout.atom[layout.order], blocks.number[layout.order]
-    if np.any(block < 0):
-        raise InputError("bootstrap: a row that the folds use has no block; make blocks of them")
-    order = np.lexsort((block, atom))
-    atom, block = atom[order], block[order]
-    starts = np.r_[0, np.flatnonzero((np.diff(atom) != 0) | (np.diff(block) != 0)) + 1]
-    return _Pieces(layout.order[order], starts, block[starts], atom[starts])
-
-
-class _Sums:
-    """Weighted Gram matrices and cross-products of each atom.
-
-    From those of the pieces, stored, where pieces hold several rows and fit into memory; else
-    from the weighted rows. A column of ones beside the features carries the sums.
-
-    Parameters
-    ----------
-    x : array, (rows, p)
-        In the order of the pieces.
-    pieces : _Pieces
-    atoms : int
-    memory_mb : float
-        For the stored Gram matrices.
-    """
-
-    def __init__(self, x: np.ndarray, pieces: _Pieces, atoms: int, memory_mb: float) -> None:
-        self.pieces = pieces
-        self.x = np.ones((len(x), x.shape[1] + 1))
-        self.x[:, :-1] = x
-        self.bounds = np.r_[pieces.starts, len(x)]
-        first = np.searchsorted(pieces.atom, np.arange(atoms + 1))
-        self.atoms = [slice(*self.bounds[[a, b]]) for a, b in pairwise(first)]
-        self.coarse = len(x) >= _COARSE * len(pieces.block)
-        self.stored: np.ndarray | None = None
-        if self.coarse and 8.0 * len(pieces.block) * self.x.shape[1] ** 2 <= memory_mb * _MB:
-            self.stored = self._of_pieces(self.x)
-
-    def _of_pieces(self, values: np.ndarray) -> np.ndarray:
-        """Products of the features with some columns, (pieces, q, columns)."""
-        return np.stack([self.x[a:b].T @ values[a:b] for a, b in pairwise(self.bounds)])
-
-    def _of_rows(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Weighted products of the features with some columns, (replicates, atoms, q, columns)."""
-        out = np.zeros((len(weights), len(self.atoms), self.x.shape[1], values.shape[1]))
-        sizes = np.diff(self.bounds)
-        for draw, chosen in enumerate(weights):
-            of_row = np.repeat(chosen[self.pieces.block], sizes)
-            for atom, part in enumerate(self.atoms):
-                drawn = part.start + np.flatnonzero(of_row[part])
-                out[draw, atom] = (self.x[drawn] * of_row[drawn, None]).T @ values[drawn]
-        return out
-
-    def grams(self, weights: np.ndarray) -> np.ndarray:
-        """Gram matrices, (replicates, atoms, q, q)."""
-        if self.stored is None:
-            return self._of_rows(self.x, weights)
-        return self.pieces.summed(self.stored, weights, len(self.atoms))
-
-    def targets(self, y: np.ndarray) -> np.ndarray:
-        """Make targets, in the order of the pieces, ready for `crossed`."""
-        return self._of_pieces(y) if self.coarse else y
-
-    def crossed(self, ready: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Cross-products with targets, (replicates, atoms, q, targets)."""
-        if not self.coarse:
-            return self._of_rows(ready, weights)
-        return self.pieces.summed(ready, weights, len(self.atoms))
-
-
-def _features(x: np.ndarray, layout: Layout, standardize: bool) -> tuple[np.ndarray, bool]:
-    """Centred features, rotated onto the rows if there are more of them than rows."""
-    used = x[layout.order].astype(np.float64)
-    centre = used.mean(axis=0)
-    used -= centre
-    out = np.zeros((len(x), used.shape[1]))
-    if used.shape[1] <= len(used):
-        out[layout.order] = used
-        return out, standardize
-    if standardize:
-        used *= _inverse(used.std(axis=0))
-    values, vectors = scipy.linalg.eigh(used @ used.T, check_finite=False, driver="evd")
-    keep = values > len(used) * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    out = np.zeros((len(x), int(keep.sum())))
-    out[layout.order] = vectors[:, keep] * np.sqrt(values[keep])
-    return out, False
-
-
-def _inverse(sd: np.ndarray) -> np.ndarray:
-    """1 / sd; 0 for features that do not vary."""
-    varying = sd > _FLAT * (np.median(sd[sd > 0]) if np.any(sd > 0) else 1.0)
-    return np.divide(1.0, sd, out=np.zeros_like(sd), where=varying)
-
-
-def _replicates(
-    grams: np.ndarray,
-    crossed: np.ndarray,
-    squares: np.ndarray,
-    splits: list[tuple[np.ndarray, np.ndarray]],
-    alpha: np.ndarray,
-    standardize: bool,
-) -> np.ndarray:
-    """Scores of some replicates from their sums over atoms, (replicates, targets)."""
-    scores = np.empty((len(splits), len(grams), crossed.shape[-1]))
-    for number, (train, test) in enumerate(splits):
-        for draw in range(len(grams)):
-            scores[number, draw] = _score(
-                grams[draw][train].sum(axis=0),
-                crossed[draw][train].sum(axis=0),
-                grams[draw][test].sum(axis=0),
-                crossed[draw][test].sum(axis=0),
-                squares[draw][test].sum(axis=0),
-                alpha[number],
-                standardize,
-            )
-    return mean_over_folds(scores)
-
-
-def _centred(gram: np.ndarray, crossed: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Gram matrix and cross-products about the weighted means, and the sum of the weights."""
-    n = gram[-1, -1]
-    mean, y_mean = gram[:-1, -1] / n, crossed[-1] / n
-    return (
-        gram[:-1, :-1] - n * np.outer(mean, mean),
-        crossed[:-1] - n * np.outer(mean, y_mean),
-        n,
-    )
-
-
-def _score(
-    gram_train: np.ndarray,
-    crossed_train: np.ndarray,
-    gram_test: np.ndarray,
-    crossed_test: np.ndarray,
-    squares_test: np.ndarray,
-    alpha: np.ndarray,
-    standardize: bool,
-) -> np.ndarray:
-    """Held-out r of one fold of one replicate, (targets,)."""
-    gram, crossed, n_train = _centred(gram_train, crossed_train)
-    sd = np.sqrt(np.maximum(np.diag(gram), 0.0) / n_train)
-    inverse = _inverse(sd)
-    scale = inverse if standardize else np.where(inverse > 0, 1.0, 0.0)
-    values, vectors = scipy.linalg.eigh(
-        gram * scale[:, None] * scale, overwrite_a=True, check_finite=False, driver="evd"
-    )
-    vectors *= scale[:, None]
-    b = vectors @ ((vectors.T @ crossed) / (np.maximum(values, 0.0)[:, None] + alpha))
-    scatter, crossed, n = _centred(gram_test, crossed_test)
-    raw = squares_test / n
-    y_mean = crossed_test[-1] / n
-    predicted = np.einsum("pt,pt->t", b, scatter @ b) / n
-    covariance = np.einsum("pt,pt->t", b, crossed) / n
-    return _r(covariance, predicted, raw - y_mean**2, predicted, raw)
 
 
 def _r(

@@ -18,8 +18,7 @@ from braid.common import InputError, rng
 from braid.encoding.folds import Fold
 from braid.encoding.grid import Grid
 from braid.encoding.planner import MEMORY_MB
-from braid.encoding.solver import centred, cross_validate, plan_for, prepare
-from braid.inference.permutation import mean_over_folds
+from braid.encoding.solver import centred, cross_validate, mean_over_folds, plan_for, prepare
 
 LOWEST = 0.05  # ceilings below this are too uncertain to divide by
 

@@ -21,6 +21,7 @@ from braid.encoding.smoother import Arranged, Smoothers, arrangements, groups_of
 from braid.encoding.solver import (
     Problem,
     cross_validate,
+    mean_over_folds,
     plan_for,
     prepare,
     score_fixed,
@@ -343,11 +344,3 @@ def _through_smoothers(
 def _centred(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Centre targets on their mean over the rows in use, which draws do not change."""
     return y - y[rows].mean(axis=0, dtype=np.float64).astype(y.dtype)
-
-
-def mean_over_folds(score: np.ndarray) -> np.ndarray:
-    """Mean of (folds, ...) over the folds that have a score; NaN where none has."""
-    count = np.isfinite(score).sum(axis=0)
-    return np.divide(
-        np.nansum(score, axis=0), count, out=np.full(score.shape[1:], np.nan), where=count > 0
-    )

@@ -11,8 +11,8 @@ import xarray as xr
 
 from braid.common import InputError, rng
 from braid.encoding.design import Source, name_of, open_response
+from braid.encoding.solver import mean_over_folds
 from braid.inference.decision import Sites, bh, group_targets, p_values, site_maxima, studentised
-from braid.inference.permutation import mean_over_folds
 from braid.inference.sites import best_targets, check_fit
 
 COMPARISONS_COLUMNS = {
