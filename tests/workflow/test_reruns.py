@@ -126,6 +126,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     # what only describes a network
     "licence of one network": (text("config/models.yaml", other_licence), {"report"}),
+    # no number depends on it
+    "place of the factor store": (
+        config(lambda c: c.update(factor_store="elsewhere", factor_store_gb=1)),
+        {"report"},
+    ),
     "alpha grid": (
         config(lambda c: c["analyses"]["blocks"]["ridge"]["alphas"].update(n=4)),
         per_fit("fit", "permute") | COMPARED | COMPONENTS | SHOWN,
