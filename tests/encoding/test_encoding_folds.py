@@ -103,7 +103,7 @@ def test_holdout_filters_by_entity(runs, wanted, chosen):
     [
         ({"scheme": "blocks"}, "needs at least 2 blocks"),
         ({"scheme": "blocks", "n": 1000}, "1000 blocks of only 140 samples"),
-        ({"scheme": "block", "n": 3}, "'block' is not one of blocks, runs, holdout"),
+        ({"scheme": "block", "n": 3}, "'block' is not one of blocks, halves, runs, holdout"),
         ({"scheme": "blocks", "n": 3, "embargo": -1}, "negative"),
         (
             {"scheme": "blocks", "n": 3, "embargo": 500},

@@ -14,7 +14,7 @@ import numpy as np
 
 from braid.common import InputError
 
-SCHEMES = ("blocks", "runs", "holdout")
+SCHEMES = ("blocks", "halves", "runs", "holdout")
 _TOLERANCE = 1e-6  # s; onsets and volume times are rounded when they are stored
 
 
@@ -37,7 +37,8 @@ class Fold:
     train, test : numpy.ndarray of int
         Rows; embargoed rows are in neither.
     inner : tuple of Split
-        Splits of `train` for choosing alpha; they never hold a row of `test`.
+        Splits for choosing alpha, which never hold a row of `test`: of `train`, or with scheme
+        `halves` one that trains on all of `train` and is tested on rows of its own.
     """
 
     label: str
@@ -65,15 +66,19 @@ def make_folds(
         Run of each sample; the samples of a run follow one another.
     times : array of float, (samples,)
         Seconds within the run, not decreasing inside a run.
-    scheme : {"blocks", "runs", "holdout"}
+    scheme : {"blocks", "halves", "runs", "holdout"}
         `blocks`: `n` contiguous blocks of (almost) equal numbers of samples over the runs in
-        order, cut inside runs. `runs`: leave one run out. `holdout`: one fold; `train` and
-        `test` select the runs.
+        order, cut inside runs. `halves`: such blocks, of which the first half validates
+        (chooses alpha) and the second is tested, 80/10/10 with `n` = 5; rows at the very time
+        of a held-out row, which are copies of it where rows are drawn with replacement, are
+        left out as if the embargo reached them. `runs`: leave one run out. `holdout`: one
+        fold; `train` and `test` select the runs.
     n : int, optional
-        Number of blocks (scheme `blocks` only).
+        Number of blocks (schemes `blocks` and `halves` only).
     embargo : float
         Seconds. A training row of the same run that lies closer than this to a held-out row is
-        used neither for training nor for testing in that fold.
+        used neither for training nor for testing in that fold; with `halves`, neither is a
+        validation row that lies closer than this to a test row.
     train, test : sequence of mappings, optional
         Filters by BIDS entity, for example ``[{"task": "sitcomep1"}]``; a run is selected when
         one of the mappings fits it. A value may be a list of allowed values.
@@ -82,6 +87,7 @@ def make_folds(
     inner : int, optional
         Number of inner folds. Default: with `blocks`, the other blocks; with `runs`, the other
         runs in at most 5 contiguous groups; with `holdout`, 5 blocks of the training rows.
+        `halves` has one, and takes no other number.
 
     Returns
     -------
@@ -103,6 +109,10 @@ def make_folds(
     if scheme == "blocks":
         groups, names = _blocks(len(runs), n)
         folds = _one_out(groups, names, runs, times, embargo, inner)
+    elif scheme == "halves":
+        if inner is not None:
+            raise InputError("folds.inner: scheme 'halves' has one inner fold; leave 'inner' out")
+        folds = _halves(*_blocks(len(runs), n, scheme), runs, times, embargo)
     elif scheme == "runs":
         groups, names = _runs(runs, labels)
         folds = _one_out(groups, names, runs, times, embargo, inner or 5)
@@ -171,10 +181,10 @@ def _labels(runs: np.ndarray, run_labels: Sequence[str] | None) -> dict[int, str
     return {run: run_labels[run] for run in present}
 
 
-def _blocks(n_samples: int, n: int | None) -> tuple[np.ndarray, list[str]]:
+def _blocks(n_samples: int, n: int | None, scheme: str = "blocks") -> tuple[np.ndarray, list[str]]:
     """Block number of each sample, and the blocks' names."""
     if n is None or n < 2:
-        raise InputError(f"folds.n: scheme 'blocks' needs at least 2 blocks, not {n}")
+        raise InputError(f"folds.n: scheme '{scheme}' needs at least 2 blocks, not {n}")
     if n > n_samples:
         raise InputError(f"folds.n: {n} blocks of only {n_samples} samples; give fewer blocks")
     sizes = [len(part) for part in np.array_split(np.arange(n_samples), n)]
@@ -212,6 +222,22 @@ def _one_out(
         else:
             held = _cut(train, inner or 5)
         folds.append(_fold(name, train, test, held, runs, times, embargo))
+    return folds
+
+
+def _halves(
+    groups: np.ndarray, names: list[str], runs: np.ndarray, times: np.ndarray, embargo: float
+) -> list[Fold]:
+    """Leave one group out, whose first half validates and whose second half is tested."""
+    reach = max(embargo, 2 * _TOLERANCE)  # rows at the same time are near without an embargo too
+    folds = []
+    for group, name in enumerate(names):
+        held = groups == group
+        first, second = _cut(held, 2)
+        validation = first & ~_near(second, runs, times, reach)
+        train = np.flatnonzero(~held & ~_near(held, runs, times, reach))
+        inner = (Split(train, np.flatnonzero(validation)),)
+        folds.append(Fold(name, train, np.flatnonzero(second), inner))
     return folds
 
 
