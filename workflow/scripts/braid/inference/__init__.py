@@ -36,6 +36,21 @@ if TYPE_CHECKING:
         group_test,
         hierarchical_bootstrap,
     )
+    from braid.inference.integration import (
+        PROFILES,
+        compare_candidates,
+        correct_comparisons,
+        integration_tests,
+        settings,
+        stack_models,
+        weak_and_strict,
+    )
+    from braid.inference.integration_bootstrap import (
+        bootstrap_events,
+        draw_events,
+        summarise_events,
+    )
+    from braid.inference.integration_tables import Study, integration_tables
     from braid.inference.nulls import Draws, draw_permutations
     from braid.inference.permutation import draw_scores, sequential_scores
     from braid.inference.sequential import sequential_p
@@ -59,6 +74,12 @@ else:
             "evaluation": ("evaluate",),
             "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
             "group": ("GROUP_COLUMNS", "group_table", "group_test", "hierarchical_bootstrap"),
+            "integration": (
+                *("PROFILES", "compare_candidates", "correct_comparisons", "integration_tests"),
+                *("settings", "stack_models", "weak_and_strict"),
+            ),
+            "integration_bootstrap": ("bootstrap_events", "draw_events", "summarise_events"),
+            "integration_tables": ("Study", "integration_tables"),
             "nulls": ("Draws", "draw_permutations"),
             "permutation": ("draw_scores", "sequential_scores"),
             "sequential": ("sequential_p",),
@@ -73,18 +94,24 @@ __all__ = [
     "COMPARISONS_COLUMNS",
     "EVALUATION_COLUMNS",
     "GROUP_COLUMNS",
+    "PROFILES",
     "SITES_COLUMNS",
     "Draws",
+    "Study",
     "bh",
     "bootstrap_bins",
+    "bootstrap_events",
     "bootstrap_predictions",
     "bootstrap_scores",
     "check_expectations",
     "collect_tables",
+    "compare_candidates",
     "compare_draws",
     "compare_models",
+    "correct_comparisons",
     "cross_subject_scores",
     "draw_bins",
+    "draw_events",
     "draw_permutations",
     "draw_scores",
     "draw_weights",
@@ -95,6 +122,8 @@ __all__ = [
     "group_table",
     "group_test",
     "hierarchical_bootstrap",
+    "integration_tables",
+    "integration_tests",
     "inter_subject_correlation",
     "interval",
     "leave_one_out",
@@ -105,7 +134,11 @@ __all__ = [
     "p_values",
     "sequential_p",
     "sequential_scores",
+    "settings",
     "smallest_q",
     "split_half",
+    "stack_models",
+    "summarise_events",
     "test_sites",
+    "weak_and_strict",
 ]
