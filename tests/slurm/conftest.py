@@ -112,7 +112,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> SmallStudy:
     """Give a study that ran on this machine alone, without Slurm."""
     study = SmallStudy(tmp_path_factory.mktemp("local") / "clone", subjects=["01", "02"])
-    study.config["device"] = "auto"  # asks for a GPU, and does without where there is none
+    # a network asks for a GPU, and does without where there is none
+    study.config["device"] = "auto"
+    study.config["analyses"]["blocks"]["models"] = ["toy-bert"]
     study.write_config()
     profile = study.folder / "slurm" / "profile.v9+.yaml"
     text = profile.read_text()
@@ -150,7 +152,7 @@ class Sent:
 
     def in_the_middle(self, process: subprocess.Popen[str]) -> str:
         """Wait until the fits are being made; gives the number of their job."""
-        begun = self.study.results / "logs/fit/blocks/onehot/sub-01.log"
+        begun = self.study.results / "logs/fit/blocks/toy-bert/sub-01.log"
         wait_until(lambda: begun.is_file() or process.poll() is not None)
         assert process.poll() is None, process.communicate()[0][-6000:]
         number = self.cluster.running("encode")

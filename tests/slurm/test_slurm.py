@@ -42,8 +42,12 @@ def test_a_study_runs_to_its_report(sent, cluster, undisturbed):
     # two subjects, one job for each step that is grouped
     encode = [job for job in jobs if "encode" in job["comment"]]
     assert len(encode) == 1
-    assert megabytes(encode[0]) == 6000
-    assert (study.study.results / "logs/fit/blocks/onehot/sub-02.log").is_file()
+    # and it asked for the memory that is planned for both from the sizes of their designs
+    plan = study.study.snakemake("--dry-run", "--forcerun", "permute", "--cores", "1")
+    planned = re.findall(r"benchmark: \S+/permute/.*?mem_mb=(\d+)", plan.stdout, re.DOTALL)
+    assert len(planned) == 2
+    assert megabytes(encode[0]) == sum(map(int, planned)) < 3000
+    assert (study.study.results / "logs/fit/blocks/toy-bert/sub-02.log").is_file()
     assert "Nothing to be done" in study.call().stderr
 
 
