@@ -82,6 +82,7 @@ SECTIONS = {
     "preprocess_bold": "Preprocessing of BOLD, `datasets.NAME.preprocess`",
     "preprocess_parcels": "Parcel time series, `datasets.NAME.preprocess`",
     "analysis": "An analysis, `analyses.NAME`",
+    "combination": "A learnt projection, `analyses.NAME.combinations.NAME`",
     "units_words": "Units, `analyses.NAME.units`: words",
     "units_frames": "Units: frames",
     "units_labels": "Units: labels",

@@ -56,8 +56,8 @@ CASES = (
             "cuda": Setting("KernelRidgeCV", "torch_cuda", None, 5),
         },
     ),
-    Case("n4p", 3000, 768, 24000, 3.0, repeats=3, himalaya={"cpu": FAST, "cuda": CUDA}),
-    Case("n18p", 9000, 512, 15000, 8.0, repeats=3, himalaya={"cpu": FAST, "cuda": CUDA}),
+    Case("n4p", 3000, 768, 24000, 3.0, repeats=2, himalaya={"cpu": FAST, "cuda": CUDA}),
+    Case("n18p", 9000, 512, 15000, 8.0, repeats=1, himalaya={"cpu": FAST, "cuda": CUDA}),
     Case(
         "permutations",
         1800,

@@ -58,6 +58,7 @@ def per_subject(*rules: str, subjects=SUBJECTS) -> set[str]:
 COMPARED = per_subject("compare")
 SHOWN = {"collect", "report"}
 COMPONENTS = {"components dimensions"}
+PROJECTED = {"networks": ["toy-vit", "toy-bert"], "projection": {}}
 
 
 def config(change: Callable[[dict], object]) -> Edit:
@@ -149,6 +150,13 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         | per_fit("design", "fit", "permute", subjects=["01", "02", "03"])
         | per_subject("compare", subjects=["01", "02", "03"])
         | COMPONENTS
+        | SHOWN,
+    ),
+    "one projection more": (
+        config(lambda c: c["analyses"]["blocks"].update(combinations=dict(both=PROJECTED))),
+        {"features blocks/toy-vit", "project blocks/both"}
+        | per_fit("design", models=["toy-vit"])
+        | per_fit("combine", "fit", "permute", models=["both"])
         | SHOWN,
     ),
     "draws of the component analysis": (

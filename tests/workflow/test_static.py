@@ -87,6 +87,12 @@ def test_a_room_imports_only_from_rooms_before_it(room):
         assert "snakemake" not in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.M)
 
 
+def test_no_input_is_ancient():
+    """Snakemake asks no job behind a pending one for changes; an ancient input then hides them."""
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        assert "ancient(" not in path.read_text(), path.name
+
+
 def test_a_rule_carries_the_digest_of_the_rooms_that_its_script_opens():
     for name, text in ALL_RULES.items():
         script = ROOT / "workflow" / "scripts" / re.search(r'scripts/(\w+\.py)"', text).group(1)

@@ -25,8 +25,8 @@ rule validate_bids:
 rule index_bids:
     input:
         root=lambda wildcards: made_root(wildcards.dataset),
-        # first the verdict, then the work; a new verdict alone changes nothing downstream
-        validation=ancient(f"{RESULTS}/validation/{{dataset}}.json"),
+        # first the verdict, then the work
+        validation=f"{RESULTS}/validation/{{dataset}}.json",
     output:
         table=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/index/{{dataset}}/sub-{{subject}}.json",

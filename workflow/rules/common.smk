@@ -37,6 +37,7 @@ TABLES = "sites models regions comparisons nulls layers excluded quality".split(
 SNAKEMAKE_MB = 300  # a cluster job runs Snakemake too, beside the script
 GPU = 0 if config["device"] == "cpu" else 1
 COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
+PROJECTED = sorted({name for entry in ANALYSES.values() for name in entry.get("projections", {})})
 NETWORKS = sorted({name for entry in ANALYSES.values() for name in study.networks_of(entry)})
 STIMULI = study.shared_stimuli(ANALYSES)
 
@@ -154,16 +155,50 @@ def weight_files(wildcards):
     return files_of_network(study.base_of(wildcards.model))
 
 
+def members_of(wildcards):
+    """Networks of a combination."""
+    return ANALYSES[wildcards.analysis]["combinations"][wildcards.model]
+
+
 def combined_designs(ending):
     """Function of the wildcards that gives the designs of a combination's networks."""
 
     def of_wildcards(wildcards):
         return [
             f"{RESULTS}/design/{wildcards.analysis}/{model}/sub-{wildcards.subject}.{ending}"
-            for model in ANALYSES[wildcards.analysis]["combinations"][wildcards.model]
+            for model in members_of(wildcards)
         ]
 
     return of_wildcards
+
+
+def projected_manifests(wildcards):
+    return [
+        f"{RESULTS}/features/{STIMULI[wildcards.analysis]}/{model}.json"
+        for model in members_of(wildcards)
+    ]
+
+
+def learnt_projection(wildcards):
+    """The projection of a combination that learns one, else nothing."""
+    if study.projection_of(ANALYSES[wildcards.analysis], wildcards.model) is None:
+        return []
+    return f"{RESULTS}/projections/{wildcards.analysis}/{wildcards.model}.nc"
+
+
+def projection_slice(wildcards):
+    return study.ordered(study.projection_of(ANALYSES[wildcards.analysis], wildcards.model))
+
+
+def projection_memory(wildcards, input, attempt):
+    """Memory in MB: the features of the widest layers, three times, and their covariance, five."""
+    manifests = [json.loads(Path(path).read_text()) for path in input.manifests]
+    n = manifests[0]["n_units"]
+    widths = [max(layer["n_features"] for layer in found["layers"]) for found in manifests]
+    # features are taken in the space of the units where these are fewer
+    spanned = sum(min(width, n) for width in widths)
+    numbers = 3 * n * sum(widths) + 5 * spanned**2
+    return (SNAKEMAKE_MB + 700 + round(8 * numbers / 1e6)) * attempt
 
 
 def compared_slice(wildcards):

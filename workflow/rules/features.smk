@@ -61,10 +61,38 @@ rule design:
         "../scripts/design.py"
 
 
+rule project:
+    input:
+        manifests=projected_manifests,
+        units=lambda wildcards: f"{RESULTS}/units/{STIMULI[wildcards.analysis]}.tsv",
+    output:
+        projection=f"{RESULTS}/projections/{{analysis}}/{{model}}.nc",
+    log:
+        f"{LOGS}/project/{{analysis}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/project/{{analysis}}/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(PROJECTED),
+    conda:
+        "../../envs/statistics.yaml"
+    threads: 1
+    resources:
+        mem_mb=projection_memory,
+        runtime=120,
+    params:
+        members=members_of,
+        settings=projection_slice,
+        store=config["feature_store"],
+        code=rooms("features"),
+    script:
+        "../scripts/project.py"
+
+
 rule combine:
     input:
         designs=combined_designs("nc"),
         shapes=combined_designs("json"),
+        projection=learnt_projection,
     output:
         design=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.nc",
         shape=f"{RESULTS}/design/{{analysis}}/{{model}}/sub-{{subject}}.json",
@@ -81,7 +109,7 @@ rule combine:
         mem_mb=memory(2000),
         runtime=20,
     params:
-        members=lambda wildcards: ANALYSES[wildcards.analysis]["combinations"][wildcards.model],
+        members=members_of,
         code=rooms("features"),
     script:
         "../scripts/combine.py"

@@ -8,7 +8,8 @@ with job_log(snakemake.log[0]):
     designs = {
         name: read_array(path) for name, path in zip(members, snakemake.input.designs, strict=True)
     }
-    joined = combine_designs(designs)
+    learnt = snakemake.input.projection
+    joined = combine_designs(designs, read_array(learnt) if learnt else None)
     write_array(snakemake.output.design, joined, **provenance(snakemake.input))
     targets = read_json(snakemake.input.shapes[0])["targets"]
     write_json(snakemake.output.shape, design_shape(joined, targets))

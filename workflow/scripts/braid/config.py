@@ -159,7 +159,8 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
     dict
         The study with defaults filled in, folders put in place of `{data_root}`, `{results}` and
         `{study}`, and the registry's entries of
-        the networks it uses under `registry`.
+        the networks it uses under `registry`. Combinations are lists of networks throughout; what
+        an analysis says of projections is under its key `projections`, if it has any.
     """
     study = check(config, read_yaml(Path(schemas) / "config.schema.yaml"), where)
     for key in ("feature_store", "factor_store"):
@@ -178,6 +179,7 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
         str(study["models"]),
     )
     for name, analysis in study["analyses"].items():
+        _split_combinations(analysis)
         _known(analysis["dataset"], study["datasets"], f"{where}: analyses.{name}.dataset")
         tasks = study["datasets"][analysis["dataset"]]["tasks"]
         for task in analysis["tasks"]:
@@ -193,6 +195,9 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
                 )
             for member in members:
                 _known(member, networks, f"{where}: analyses.{name}.combinations.{combination}")
+            if projection_of(analysis, combination) is not None:
+                place = f"{where}: analyses.{name}.combinations.{combination}"
+                _check_matched(members, registry, place)
         for comparison, pair in analysis["compare"].items():
             for member in pair:
                 _known(
@@ -210,6 +215,7 @@ def used_by(study: Mapping[str, Any]) -> list[str]:
     names = {str(probe["model"]) for probe in study.get("probes", {}).values()}
     for analysis in study["analyses"].values():
         full = {"untrained": [], "combinations": {}, **analysis}
+        _split_combinations(full)
         names |= {base_of(model) for model in networks_of(full)}
     return sorted(names)
 
@@ -288,6 +294,12 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
             _known(entry[side], analyses, f"{place}.{side}")
             for model in entry["models"]:
                 _known(model, models_of(analyses[entry[side]]), f"{place}.models")
+                if projection_of(analyses[entry[side]], model) is not None:
+                    raise InputError(
+                        f"{place}.models: {model} is projected as analysis {entry[side]} has "
+                        "learnt it, which is not the projection of the other; take a "
+                        "concatenation (a list of networks)"
+                    )
         source, target = analyses[entry["source"]], analyses[entry["target"]]
         same = sorted(set(source["tasks"]) & set(target["tasks"]))
         if same and source["dataset"] == target["dataset"]:
@@ -308,6 +320,31 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
             raise InputError(
                 f"{place}.model: {entry['model']} is no vision-language network; pairing needs one"
             )
+
+
+def _split_combinations(analysis: Config) -> None:
+    """Turn combinations into lists of networks, and put projections beside them."""
+    found = analysis["combinations"]
+    projected = {name: entry for name, entry in found.items() if isinstance(entry, Mapping)}
+    # several analyses may share what a YAML alias made one object: put others in its place
+    analysis["combinations"] = {
+        name: list(entry["networks"] if name in projected else entry)
+        for name, entry in found.items()
+    }
+    if projected:
+        analysis["projections"] = {
+            name: dict(entry["projection"]) for name, entry in projected.items()
+        }
+
+
+def _check_matched(members: Iterable[str], registry: Mapping[str, Any], where: str) -> None:
+    """Refuse to match texts with texts, or pictures with pictures."""
+    modalities = {registry[base_of(member)]["modality"] for member in members}
+    if len(modalities) == 1 and modalities <= {"vision", "language"}:
+        raise InputError(
+            f"{where}.networks: {' and '.join(members)} are both {modalities.pop()} networks; a "
+            "projection matches pictures with texts, so name one of each"
+        )
 
 
 def _placed(text: str, study: Config, where: str, key: str) -> str:
@@ -344,6 +381,12 @@ def networks_of(analysis: Mapping[str, Any]) -> list[str]:
 def models_of(analysis: Mapping[str, Any]) -> list[str]:
     """Names of all that an analysis fits: networks, untrained twins, combinations."""
     return [*fitted_networks(analysis), *analysis["combinations"]]
+
+
+def projection_of(analysis: Mapping[str, Any], model: str) -> Config | None:
+    """Give the settings of the projection that a combination learns; None for other models."""
+    found: Config | None = analysis.get("projections", {}).get(model)
+    return found
 
 
 def base_of(model: str) -> str:

@@ -149,8 +149,25 @@ def _features(results: Results) -> str:
         for a in results.analyses
         for name, members in results.analysis(a).get("combinations", {}).items()
     }
+    projections = {
+        name: settings
+        for a in results.analyses
+        for name, settings in results.analysis(a).get("projections", {}).items()
+    }
     for name, members in combinations.items():
-        text += f" The combination {name} joins the features of {listed(members)}, layer by layer."
+        if name not in projections:
+            text += (
+                f" The combination {name} joins the features of {listed(members)}, layer by layer."
+            )
+            continue
+        settings = projections[name]
+        text += (
+            f" The combination {name} is a linear projection of the features of {listed(members)}, "
+            f"layer by layer, into at most {settings['dim']} dimensions. It was learnt from the "
+            "stimuli alone, by canonical correlation analysis over the units that have a picture "
+            f"and a text, with a ridge of {settings['penalty']:g} mean eigenvalues of each "
+            "network's covariance."
+        )
     return text
 
 

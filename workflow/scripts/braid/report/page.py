@@ -279,6 +279,7 @@ def combination_rows(results: Results) -> dict[str, str]:
     """Names of the combinations, and what they join."""
     return {
         name: " + ".join(members)
+        + (", projected" if name in results.analysis(a).get("projections", {}) else "")
         for a in results.analyses
         for name, members in results.analysis(a).get("combinations", {}).items()
     }
