@@ -507,6 +507,20 @@ def test_two_processes_fill_one_store(root, tmp_path):
     assert calls == []
 
 
+@pytest.mark.parametrize("other", ["cv2", "sklearn", "torch"])
+def test_what_else_was_imported_does_not_matter(other):
+    """OpenCV brings an OpenBLAS of its own, in which nothing of ours is computed."""
+    pytest.importorskip(other)
+    code = "import {}; from braid.encoding import factors; print(factors._libraries('numpy', 'cpu'))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True
+        ).stdout
+        for name in ("numpy", other)
+    }
+    assert len(told) == 1 and "blas" in told.pop()
+
+
 def test_the_store_keeps_to_its_limit_and_drops_what_was_not_used(root):
     with factor_store(root, limit_gb=None) as store:
         solve(design("many", seed=0))

@@ -19,7 +19,7 @@ from braid.inference.integration import (
     stack_models,
     weak_and_strict,
 )
-from braid.inference.integration_tables import (
+from braid.inference.integration_study import (
     COUNTS_COLUMNS,
     GROUP_COLUMNS,
     MODELS_COLUMNS,

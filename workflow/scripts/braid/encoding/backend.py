@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -408,16 +409,35 @@ def _torch_dtype(dtype: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _pools() -> Any:
-    """Thread pools of the BLAS libraries that NumPy and SciPy have loaded."""
+def blas_pools() -> Any:
+    """Thread pools of the BLAS libraries of NumPy and SciPy.
+
+    Other packages bring their own (OpenCV an OpenBLAS of 2021), which compute nothing here: what
+    is known of the libraries must not depend on what else a process has imported.
+    """
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas")
+    packages = Path(np.__file__).parents[1]
+    return ThreadpoolController().select(
+        filepath=[
+            library["filepath"]
+            for library in ThreadpoolController().info()
+            if library["user_api"] == "blas"
+            and _is_of_numpy(Path(library["filepath"]).resolve(), packages.resolve())
+        ]
+    )
+
+
+def _is_of_numpy(library: Path, packages: Path) -> bool:
+    """Whether a library lies with NumPy or SciPy, or with no package at all (as conda's does)."""
+    if not library.is_relative_to(packages):
+        return True
+    return library.relative_to(packages).parts[0].split(".")[0] in ("numpy", "scipy")
 
 
 def _blas_threads() -> int:
     """Threads that BLAS uses at present."""
-    return max((pool["num_threads"] for pool in _pools().info()), default=1)
+    return max((pool["num_threads"] for pool in blas_pools().info()), default=1)
 
 
 @contextmanager
@@ -427,5 +447,5 @@ def _one_blas_thread() -> Iterator[int]:
     if threads == 1:
         yield 1
         return
-    with _pools().limit(limits=1):
+    with blas_pools().limit(limits=1):
         yield threads

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from braid.common import InputError, atomic_path, read_json, write_json
-from braid.encoding.backend import Backend
+from braid.encoding.backend import Backend, blas_pools
 from braid.encoding.layout import Layout
 
 Made = TypeVar("Made")
@@ -365,15 +365,9 @@ def _libraries(name: str, device: str) -> dict[str, Any]:
             else torch.backends.cpu.get_cpu_capability()
         )
         return found
-    from threadpoolctl import threadpool_info
-
     kept = ("internal_api", "version", "architecture")
     found["blas"] = sorted(
-        {
-            " ".join(str(pool.get(key, "")) for key in kept)
-            for pool in threadpool_info()
-            if pool["user_api"] == "blas"
-        }
+        {" ".join(str(pool.get(key, "")) for key in kept) for pool in blas_pools().info()}
     )
     return found
 

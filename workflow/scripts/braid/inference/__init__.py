@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         draw_events,
         summarise_events,
     )
-    from braid.inference.integration_tables import Study, integration_tables
+    from braid.inference.integration_study import Study, integration_tables
     from braid.inference.nulls import Draws, draw_permutations
     from braid.inference.permutation import draw_scores, sequential_scores
     from braid.inference.sequential import sequential_p
@@ -79,7 +79,7 @@ else:
                 *("settings", "stack_models", "weak_and_strict"),
             ),
             "integration_bootstrap": ("bootstrap_events", "draw_events", "summarise_events"),
-            "integration_tables": ("Study", "integration_tables"),
+            "integration_study": ("Study", "integration_tables"),
             "nulls": ("Draws", "draw_permutations"),
             "permutation": ("draw_scores", "sequential_scores"),
             "sequential": ("sequential_p",),
