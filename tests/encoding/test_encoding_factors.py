@@ -511,7 +511,9 @@ def test_two_processes_fill_one_store(root, tmp_path):
 def test_what_else_was_imported_does_not_matter(other):
     """OpenCV brings an OpenBLAS of its own, in which nothing of ours is computed."""
     pytest.importorskip(other)
-    code = "import {}; from braid.encoding import factors; print(factors._libraries('numpy', 'cpu'))"
+    code = (
+        "import {}; from braid.encoding import factors; print(factors._libraries('numpy', 'cpu'))"
+    )
     told = {
         subprocess.run(
             [sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True
