@@ -9,10 +9,10 @@ READY := $(VENV)/ready
 STUDY ?= haxby
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo study share test test-slurm test-envs bench calibrate lint format toys lock clean
+.PHONY: help env demo study share test test-slurm test-envs bench bench-bootstrap calibrate calibrate-integration lint format toys lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 env: $(READY) ## Set up .venv from the locked versions
 
@@ -51,8 +51,14 @@ bench: $(READY) ## Time and memory of the ridge solver beside himalaya's, speed 
 	@$(BIN)/python tests/bench/ridge.py
 	@$(BIN)/python tests/bench/extraction.py
 
+bench-bootstrap: $(READY) ## Time and memory of a tenth of one event bootstrap of study 1 (15 minutes)
+	@$(BIN)/python tests/bench/bootstrap.py
+
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)
 	@$(BIN)/python tests/calibrate/calibrate.py
+
+calibrate-integration: $(READY) ## Measure what study 1 finds of planted integration sites (1 hour)
+	@$(BIN)/python tests/calibrate_integration/calibrate_integration.py
 
 lint: $(READY) ## Check style, types and the workflow
 	@$(BIN)/ruff check .

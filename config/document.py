@@ -44,7 +44,8 @@ def rows(schema: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> Ite
             default = f"`{json.dumps(full['default'])}`"
         text = full.get("description", "").replace("|", "\\|")
         yield f"| `{prefix}{name}` | {kind(full)} | {default} | {text} |"
-        if full.get("type") == "object" and "properties" in full and name not in SECTIONS:
+        documented = {name, part.get("$ref", "").rsplit("/", 1)[-1]} & set(SECTIONS)
+        if full.get("type") == "object" and "properties" in full and not documented:
             yield from rows(full, root, f"{prefix}{name}.")
 
 
@@ -85,7 +86,9 @@ SECTIONS = {
     "combination": "A learnt projection, `analyses.NAME.combinations.NAME`",
     "units_words": "Units, `analyses.NAME.units`: words",
     "units_frames": "Units: frames",
+    "units_scene_cuts": "Units: scene cuts",
     "units_labels": "Units: labels",
+    "annotation": "Annotations of a stimulus, each of `analyses.NAME.units.annotations`",
     "units_rows": "Units: rows",
     "design_event_locked": "Design, `analyses.NAME.design`: event-locked",
     "design_lanczos": "Design: Lanczos",
@@ -96,6 +99,8 @@ SECTIONS = {
     "test": "Tests, `analyses.NAME.test`",
     "transfer": "Transfers, `transfers.NAME`",
     "component": "Components, `components.NAME`",
+    "integration": "Integration sites, `integrations.NAME`",
+    "integration_settings": "Settings, `integrations.NAME.settings` and `.profiles.PROFILE`",
     "probe": "Probes, `probes.NAME`",
     "expectation": "Expectations, `expect.NAME`",
 }

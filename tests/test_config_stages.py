@@ -1,4 +1,4 @@
-"""The names in transfers, components and probes are checked before anything runs."""
+"""The names in transfers, components, integrations and probes are checked before anything runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from braid.common import InputError
-from braid.config import prepare, read_yaml
+from braid.config import (
+    integration_layer,
+    integration_models,
+    integration_roles,
+    integration_settings,
+    prepare,
+    read_yaml,
+    shared_bootstraps,
+)
 
 
 @pytest.fixture
@@ -57,3 +65,107 @@ def test_wrong_names_are_named(
 ) -> None:
     with pytest.raises(InputError, match=message):
         demo(**{stage: {"one": entry}})
+
+
+def integration(**changes: Any) -> dict[str, Any]:
+    """Entry of an integration on the demo's analyses."""
+    entry = {
+        "alignments": {"language": "ieeg_film"},
+        "multimodal": ["toy-vilt"],
+        "unimodal": ["toy-vit", "toy-vilt-words"],
+        "linear": ["apart"],
+    }
+    return {**entry, **changes}
+
+
+def test_roles_and_settings_of_an_integration(demo: Callable[..., Any]) -> None:
+    entry = integration(
+        profiles={"recommended": {}, "paper2024": {"embargo": 2.0}},
+        settings={"draws": 30, "embargo": 2},
+        layers={"toy-vilt": "encoder.layer.2"},
+    )
+    study = demo(integrations={"one": entry})
+    filled = study["integrations"]["one"]
+    roles = integration_roles(filled, study["analyses"], study["registry"])
+    # toy-vilt-words is only a member of a combination, without a twin
+    assert roles["untrained"] == {"toy-vilt": "toy-vilt_untrained", "toy-vit": "toy-vit_untrained"}
+    assert "matching" in roles["objectives"]["toy-vilt"]
+    assert integration_models(roles) == [
+        *("toy-vilt", "toy-vit", "toy-vilt-words", "apart"),
+        *("toy-vilt_untrained", "toy-vit_untrained"),
+    ]
+    assert integration_layer(filled, "toy-vilt_untrained") == "encoder.layer.2"
+    assert integration_layer(filled, "toy-vit") == "last"
+    paper, own = (integration_settings(filled, name) for name in ("paper2024", "recommended"))
+    assert (paper["resample"], own["resample"], paper["draws"]) == ("iid", "block", 30)
+
+
+def test_low_level_features_stand_beside_every_candidate(
+    demo: Callable[..., Any], root: Path
+) -> None:
+    analyses = read_yaml(root / "config" / "config.yaml")["analyses"]
+    film = analyses["ieeg_film"]
+    film["combinations"] = {**film["combinations"], "low": ["luminance", "word-rate"]}
+    film["combinations"]["lin"] = {"networks": ["toy-vit", "toy-bert"], "projection": {}}
+    entry = integration(low_level="low", beyond_low_level=True, unimodal=["toy-vit", "apart"])
+    study = demo(analyses=analyses, integrations={"one": entry})
+    made = study["analyses"]["ieeg_film"]["combinations"]
+    assert made["toy-vilt_with_low"] == ["toy-vilt", "luminance", "word-rate"]
+    assert made["apart_with_low"] == [*made["apart"], "luminance", "word-rate"]
+    roles = integration_roles(study["integrations"]["one"], study["analyses"], study["registry"])
+    assert roles["low_level"] == "low"
+    assert roles["with_low_level"]["toy-vit"] == "toy-vit_with_low"
+    assert {"low", "toy-vit_with_low", "apart_with_low"} <= set(integration_models(roles))
+    for changes, message in (
+        ({"low_level": "lo"}, r"one\.low_level.*'lo'"),
+        ({"low_level": None}, r"one\.beyond_low_level: name the low-level"),
+        ({"unimodal": ["lin"]}, r"one\.beyond_low_level: lin and low cannot"),
+    ):
+        wrong = {key: value for key, value in {**entry, **changes}.items() if value is not None}
+        with pytest.raises(InputError, match=message):
+            demo(analyses=analyses, integrations={"one": wrong})
+
+
+def test_profiles_share_bootstraps_that_are_alike(demo: Callable[..., Any]) -> None:
+    profiles = {"recommended": {}, "paper2024": {}}
+    study = demo(
+        integrations={
+            "apart": integration(profiles=profiles),
+            "alike": integration(profiles=profiles, settings={"embargo": 3}),
+        }
+    )
+    assert shared_bootstraps(study["integrations"]) == {
+        "apart": {"recommended": "recommended", "paper2024": "paper2024"},
+        "alike": {"recommended": "recommended", "paper2024": "recommended"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alignments": {"language": "ieeg_flim"}}, r"alignments\.language.*mean 'ieeg_film'"),
+        ({"alignments": {"language": "bold_film"}}, "bold_film is not event_locked"),
+        ({"multimodal": ["toy-viltt"]}, r"one\.multimodal.*'toy-viltt'; did you mean 'toy-vilt'"),
+        ({"matched": ["toy-vilt", "dinov2-base"]}, r"one\.matched.*'dinov2-base'"),
+        ({"pairs": {"x": ["toy-vilt", "togehter"]}}, r"one\.pairs.*mean 'together'"),
+        ({"profiles": {"paper": {}}}, "'paper'.*'paper2024'"),
+        ({"settings": {"bins": "own"}}, r"profiles\.recommended: defaults"),
+        ({"settings": {"min_bin": 3}}, "'min_bin'.*'min_bins'"),
+        ({"settings": {"bin_filter": "perm_fdr"}}, r"bin_filter.*'toy-vilt-words'"),
+    ],
+)
+def test_wrong_integrations_are_named(
+    demo: Callable[..., Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        demo(integrations={"one": integration(**changes)})
+
+
+def test_fits_that_are_needed_are_asked_for(demo: Callable[..., Any], root: Path) -> None:
+    analyses = read_yaml(root / "config" / "config.yaml")["analyses"]
+    analyses["bold_film"] = {**analyses["bold_film"], "fit": False}
+    with pytest.raises(InputError, match=r"bold_film\.compare: .*'fit: false'"):
+        demo(analyses=analyses)
+    analyses["bold_film"].pop("compare")
+    with pytest.raises(InputError, match=r"transfers\..*bold_film has 'fit: false'"):
+        demo(analyses=analyses)

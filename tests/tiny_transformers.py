@@ -224,10 +224,10 @@ def siglip2_naflex(folder: Path) -> dict[str, Any]:
 
 
 def visual_bert(folder: Path) -> dict[str, Any]:
-    from transformers import VisualBertConfig, VisualBertModel, ViTImageProcessor
+    from transformers import VisualBertConfig, VisualBertModel
 
     config = VisualBertConfig(**TEXT, visual_embedding_dim=20)
-    _save(folder, VisualBertModel(config), ViTImageProcessor(size=SQUARE))
+    _save(folder, VisualBertModel(config))
     return _entry(
         folder, "vision-language", [{"module": "encoder.layer.{0..1}", "tokens": "fused"}]
     )

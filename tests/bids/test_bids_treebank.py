@@ -179,6 +179,31 @@ def test_the_rooms_read_it(imported):
     assert cuts["text"].iloc[0] == "Sentence 3 of the film."
 
 
+@pytest.mark.parametrize("rule", ["nearest", "preceding", "following"])
+def test_scene_cuts_find_the_sentences_that_the_importer_finds(imported, rule):
+    from braid.stimuli import events_of
+
+    out = imported[1]
+    spec = {"root": out, "kind": "ieeg", "subjects": ["02"], "tasks": ["movie"], "runs": ["01"]}
+    index = index_dataset("treebank", spec)
+    units = {"kind": "scene_cuts", "sentence_match": rule, "sentence_column": "sentence_idx"}
+    written = events_of(index, out, {**units, "sentence_text_column": "sentence"})
+    rows = read_events(out / f"{STEM}_events.tsv")
+    rows = rows[rows["trial_type"] == "scene_cut"]
+    column = "sentence" if rule == "nearest" else f"sentence_{rule}"
+    assert list(written["text"]) == list(rows[column])
+    np.testing.assert_allclose(written["frame_time"], world.CUTS, atol=0.5 / world.FRAMES)
+    # sentence 3 is one of five words
+    joined = events_of(index, out, units)["text"]
+    number = {"nearest": 3, "preceding": 3, "following": 4}[rule]
+    assert joined.iloc[0] == " ".join(f"word{k}" for k in range(5 * number, 5 * number + 5))
+    # stretches end where the film was paused
+    first, last = world.LEAD + world.PAUSE_AT, world.LEAD + world.PAUSE_AT + world.PAUSE
+    assert written["stretch_end"].iloc[0] == pytest.approx(first, abs=1.01 / RATE)
+    assert written["stretch_start"].iloc[-1] == pytest.approx(last, abs=1.01 / RATE)
+    assert written["stretch_end"].iloc[-1] == pytest.approx(world.RECORDED)
+
+
 def test_a_second_import_adds_subjects_and_never_overwrites(imported, tmp_path):
     root = imported[0]
     out = tmp_path / "bids"

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from treebank_world import FILM, LABELS, timings_table, words_table, write_metadata
 
+from braid.bids.cuts import match_sentences
 from braid.bids.importers import treebank_source as source
 from braid.bids.importers.treebank_clock import place, segments_of
-from braid.bids.importers.treebank_events import events_table, match_sentences
+from braid.bids.importers.treebank_events import events_table
 from braid.common import InputError
 
 RATE = 2048.0

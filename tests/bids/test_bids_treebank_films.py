@@ -10,8 +10,9 @@ import treebank_world as world
 from treebank_world import FILM
 
 from braid.bids import read_events
+from braid.bids.cuts import detect_cuts
 from braid.bids.importers import Options, import_treebank
-from braid.bids.importers.films import check_film, detect_cuts, find_film, read_brightness
+from braid.bids.importers.films import check_film, find_film, read_brightness
 from braid.common import InputError
 
 pytest.importorskip(

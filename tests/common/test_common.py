@@ -232,3 +232,17 @@ def test_inputs_of_one_name_are_told_apart_wherever_the_study_lies(tmp_path):
     assert noted[0] == noted[1]
     assert noted[0]["design"] is None
     assert len(set(noted[0].values())) == 3
+
+
+def test_packed_correlations_are_small_and_exact_to_their_step(tmp_path):
+    values = np.random.default_rng(0).uniform(-1, 1, (40, 500)).astype(np.float32)
+    values[0, :3] = [-1.0, 1.0, np.nan]
+    array = xr.Dataset({"r": (("draw", "target"), values), "n": ("target", np.arange(500))})
+    write_array(tmp_path / "packed.nc", array, packed=("r",))
+    write_array(tmp_path / "plain.nc", array)
+    back = read_array(tmp_path / "packed.nc")
+    assert back["r"].dtype == np.float32
+    np.testing.assert_allclose(back["r"], values, atol=0.51 / 32000)
+    assert np.isnan(back["r"].values[0, 2]) and back["n"].equals(array["n"])
+    sizes = [(tmp_path / name).stat().st_size for name in ("packed.nc", "plain.nc")]
+    assert sizes[0] < 0.7 * sizes[1]

@@ -20,7 +20,12 @@ from braid.features import FeatureStore, claims, load_features
 from braid.features.claims import claimed
 
 WAIT = 180.0
-SPAWN = multiprocessing.get_context("spawn")
+# processes of their own that share one import of the libraries, which takes longest
+SERVED = multiprocessing.get_context("forkserver")
+SERVED.set_forkserver_preload(
+    ["braid.features", "braid.models.transformers_networks", "torch", "pytest",
+     "transformers.models.vit.modeling_vit", "transformers.models.auto.image_processing_auto"]
+)  # fmt: skip
 Film = tuple[Path, np.ndarray]
 
 
@@ -34,6 +39,7 @@ def _extract_slowly(
     from braid.models import load_model
 
     torch.set_num_threads(1)
+    claims.POLL = 0.05
     model = load_model("mine", entry)
 
     def note(*_: Any) -> None:
@@ -51,9 +57,9 @@ def _extract_slowly(
 def test_of_two_processes_that_lack_the_same_features_one_computes(
     tiny: Callable[[str], dict[str, Any]], units: pd.DataFrame, film: Film, tmp_path: Path
 ) -> None:
-    log, store, barrier = tmp_path / "log", tmp_path / "store", SPAWN.Barrier(2)
+    log, store, barrier = tmp_path / "log", tmp_path / "store", SERVED.Barrier(2)
     work = (tiny("vit"), units, str(film[0]), str(store), barrier, str(log))
-    processes = [SPAWN.Process(target=_extract_slowly, args=work) for _ in range(2)]
+    processes = [SERVED.Process(target=_extract_slowly, args=work) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -77,8 +83,8 @@ def _hold(root: str, started: Any) -> None:
 
 
 def test_the_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    started = SPAWN.Event()
-    holder = SPAWN.Process(target=_hold, args=(str(tmp_path), started))
+    started = SERVED.Event()
+    holder = SERVED.Process(target=_hold, args=(str(tmp_path), started))
     holder.start()
     assert started.wait(WAIT)
     assert json.loads((tmp_path / "work" / "holder.json").read_text())["pid"] == holder.pid
@@ -93,6 +99,7 @@ def test_the_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
 
 def _count(root: str, barrier: Any, path: str) -> None:
     """Add one to a number in a file, which only works where nobody else does it too."""
+    claims.POLL = 0.05
     barrier.wait(WAIT)
     for _ in range(3):
         with claimed(Path(root), "work", "work"):
@@ -102,10 +109,10 @@ def _count(root: str, barrier: Any, path: str) -> None:
 
 
 def test_only_one_holds_a_claim_at_a_time(tmp_path: Path) -> None:
-    count, barrier = tmp_path / "count", SPAWN.Barrier(3)
+    count, barrier = tmp_path / "count", SERVED.Barrier(3)
     count.write_text("0")
     work = (str(tmp_path / "claims"), barrier, str(count))
-    processes = [SPAWN.Process(target=_count, args=work) for _ in range(3)]
+    processes = [SERVED.Process(target=_count, args=work) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

@@ -16,6 +16,7 @@ from braid.common import BraidError, InputError, sha256_of
 from braid.features import FeatureStore, extract, load_features
 from braid.features.extract import _fields
 from braid.features.forward import _quiet
+from braid.features.units import mismatched, read_units
 from braid.models import load_model
 
 torch = pytest.importorskip("torch")
@@ -229,6 +230,72 @@ def test_blank_inputs_are_empty_inputs(
     assert not np.allclose(of_both, of_words) and not np.allclose(of_both, of_pictures)
     keys = [{layer["key"] for layer in found["layers"]} for found in (words, pictures, whole)]
     assert not (keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2])
+
+
+MOVED = {"pictures": ["frame_time"], "text": ["text", "target_start", "target_end", "word"]}
+
+
+@pytest.mark.parametrize("what", ["pictures", "text"])
+def test_mismatched_inputs_are_those_of_units_shifted_by_hand(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path, what: str
+) -> None:
+    def features(table: pd.DataFrame, **entry: Any) -> tuple[dict, np.ndarray]:
+        manifest = extract(load_model("mine", {**tiny("vilt"), **entry}), table, film[0], tmp_path)
+        return manifest, load_features(manifest, tmp_path)["encoder.layer.1"].values
+
+    plain, of_plain = features(units)
+    found, shifted = features(units, pairing={"shift": what, "seconds": 0.3})
+    # units that lack a picture or a text stay; the others take what is 3 places, .3 s or more, on
+    pairs = np.flatnonzero(units["frame_time"].notna() & (units["text"] != ""))
+    assert 3 < len(pairs) < len(units)
+    by_hand = units.copy()
+    for column in MOVED[what]:
+        by_hand.loc[pairs, column] = np.roll(units.loc[pairs, column].to_numpy(), -3)
+    manifest, expected = features(by_hand)
+    np.testing.assert_array_equal(shifted, expected)
+    assert [a["key"] for a in found["layers"]] == [b["key"] for b in manifest["layers"]]
+    # without the key nothing has another key than before
+    again, _ = features(units, pairing=None)
+    assert again["layers"] == plain["layers"] and found["layers"] != plain["layers"]
+    rest = np.setdiff1d(np.arange(len(units)), pairs)
+    np.testing.assert_array_equal(shifted[rest], of_plain[rest])
+    # texts repeat, so that a few units take a text like their own
+    other = [row for row in pairs if (by_hand.loc[row] != units.loc[row]).any()]
+    assert len(other) > len(pairs) / 2
+    assert all(not np.allclose(shifted[row], of_plain[row]) for row in other)
+
+
+def test_every_unit_is_shifted_by_the_seconds_asked_for_within_its_film() -> None:
+    rng = np.random.default_rng(1)
+    parts = [
+        pd.DataFrame(
+            {
+                "unit": [f"{name}-{k}" for k in range(200)],
+                "stimulus": name,
+                "sha256": "0",
+                # bursts of words, and minutes without
+                "frame_time": np.cumsum(rng.choice([0.2, 0.4, 20.0], 200, p=[0.6, 0.35, 0.05])),
+                "text": [f"{name} {k}" for k in range(200)],
+            }
+        )
+        for name in ("a", "b")
+    ]
+    table = pd.concat(parts).sample(frac=1, random_state=0)
+    table.loc[table["unit"] == "b-7", "text"] = "n/a"
+    units = read_units(table, ".")
+    found = mismatched(units, {"shift": "text", "seconds": 30.0})
+    time = {unit.text: unit.frame_time for unit in units if unit.text}
+    for before, after in zip(units, found, strict=True):
+        assert replace(after, text=before.text) == before
+        if before.name == "b-7":
+            assert after == before
+        else:
+            assert after.text[0] == before.stimulus
+            assert abs(time[after.text] - before.frame_time) >= 30 - 1e-6
+    assert sorted(unit.text for unit in found) == sorted(unit.text for unit in units)
+    assert mismatched(units, None) == units
+    with pytest.raises(InputError, match="give 'pairing' fewer seconds"):
+        mismatched(units, {"shift": "text", "seconds": 3000.0})
 
 
 def test_only_lacking_layers_are_computed(

@@ -13,6 +13,7 @@ import pytest
 from braid.common import InputError
 from braid.features import FeatureStore, extract, load_features
 from braid.models import load_model
+from braid.stimuli import events_of, units_of
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.standard_normal((12, 5)).astype(np.float32)
@@ -88,6 +89,74 @@ def test_the_units_own_arrays(tmp_path: Path, save: Save) -> None:
     second = extract(model, table, tmp_path, tmp_path / "store")["layers"][0]["key"]
     assert first != second
     np.testing.assert_array_equal(FeatureStore(tmp_path / "store").get(second), VALUES[rows] + 1)
+
+
+def test_two_data_sets_of_one_file_are_two_features(tmp_path: Path) -> None:
+    _hdf5(tmp_path, VALUES)
+    one, two = (_units([3, 4], stimulus=f"a.h5::{name}") for name in ("story/layer_3", "other"))
+    np.testing.assert_array_equal(_get(one, tmp_path), VALUES[[3, 4]])
+    np.testing.assert_array_equal(_get(two, tmp_path), 2 * VALUES[[3, 4]])
+
+
+def _index(root: Path, runs: list[str]) -> pd.DataFrame:
+    """Index of runs of twelve volumes."""
+    run = {"subject": "01", "path": "x", "events": "n/a", "sampling_frequency": 0.5}
+    return pd.DataFrame([{**run, "run": f"task-{name}", "n_samples": 12} for name in runs])
+
+
+@pytest.mark.parametrize(
+    ("save", "pattern"),
+    [
+        (_npy, "a.npy"),
+        (_hdf5, "a.h5::{task}/layer_3"),
+        (_zarr, "a.zarr::{task}/layer_3"),
+        (_zarr_alone, "b.zarr"),
+    ],
+)
+def test_rows_of_runs(tmp_path: Path, save: Save, pattern: str) -> None:
+    save(tmp_path, VALUES)
+    params = {"kind": "rows", "features": pattern}
+    units = units_of([events_of(_index(tmp_path, ["story"]), tmp_path, params)])
+    assert list(units["row"]) == list(range(12)) and units["unit"].is_unique
+    np.testing.assert_array_equal(_get(units, tmp_path), VALUES)
+    # another content of the file makes other units
+    save(tmp_path, VALUES + 1)
+    again = units_of([events_of(_index(tmp_path, ["story"]), tmp_path, params)])
+    assert not set(again["unit"]) & set(units["unit"])
+
+
+def test_runs_take_their_own_data_sets_of_one_file(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["one"], file["two"] = VALUES, -VALUES
+    params = {"kind": "rows", "features": "all.h5::{task}"}
+    events = events_of(_index(tmp_path, ["one", "two"]), tmp_path, params)
+    units = units_of([events])
+    found = dict(zip(units["unit"], _get(units, tmp_path), strict=True))
+    values = np.stack([found[unit] for unit in events["unit"]])
+    np.testing.assert_array_equal(values, np.concatenate([VALUES, -VALUES]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a.h5::{task}/layer_4", r"a\.h5: it has no data set 'story/layer_4'; write"),
+        ("a.h5", r"a\.h5: say which data set is meant"),
+        ("c.h5::{task}", r"c\.h5: no such feature file; correct `units\.features`"),
+        ("a.h5::story/names", r"given features must be a table of numbers \(row, feature\)"),
+        ("few.zarr", r"few\.zarr: unequal numbers of features and events: 7 rows .*12 volumes"),
+        ("broken.npy", r"broken\.npy: cannot be read as a NumPy array"),
+    ],
+)
+def test_wrong_files_of_runs_are_named(tmp_path: Path, pattern: str, message: str) -> None:
+    import zarr
+
+    _hdf5(tmp_path, VALUES)
+    zarr.create_array(tmp_path / "few.zarr", data=VALUES[:7])
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=message):
+        events_of(_index(tmp_path, ["story"]), tmp_path, {"kind": "rows", "features": pattern})
 
 
 def test_rows_by_name(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from braid.common import InputError
 from braid.features import FeatureStore, extract, load_features
-from braid.features.reduce import johnson_lindenstrauss, projection_matrix
-from braid.models import load_model
+from braid.features.reduce import johnson_lindenstrauss, projection_matrix, reduction_of
+from braid.models import Layer, load_model
+from braid.models.registry import read_registry
 
 Tiny = Callable[[str], dict[str, Any]]
 Film = tuple[Path, np.ndarray]
@@ -79,6 +81,67 @@ def test_only_layers_that_are_too_wide_are_projected(
     assert FeatureStore(tmp_path).describe(keys[0])["fields"]["reduce"] == {
         "method": "srp", "dim": 40, "seed": 7,
     }  # fmt: skip
+
+
+def test_tokens_of_texts_side_by_side(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
+) -> None:
+    """Every text is padded to the same length, as the library pads it, and then projected."""
+    torch, library = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    folder = tiny("bert")["path"]
+    flat = {"module": "encoder.layer.1", "pooling": "flatten"}
+    entry = {**tiny("bert"), "layers": [flat], "max_tokens": 9}
+    texts = units["text"].tolist()
+    words = library.AutoTokenizer.from_pretrained(folder)
+    text = words(texts, padding="max_length", max_length=9, return_tensors="pt")
+    assert text["attention_mask"].sum(1).unique().numel() > 2
+    network = library.AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        state = network(**text, output_hidden_states=True).hidden_states[2]
+    expected = state.flatten(1).numpy()
+    for name, rows in (("all", slice(None)), ("some", slice(1, 4))):
+        _, found = _extract(entry, units.iloc[rows], film, tmp_path / name)
+        np.testing.assert_allclose(found["encoder.layer.1"], expected[rows], rtol=0, atol=1e-6)
+    _, found = _extract({**entry, "reduce": {"dim": 50}}, units, film, tmp_path)
+    wanted = (projection_matrix(expected.shape[1], 50, 0) @ expected.T).T
+    np.testing.assert_allclose(found["encoder.layer.1"], wanted, atol=1e-5)
+    del entry["max_tokens"]
+    with pytest.raises(InputError, match=r"encoder\.layer\.1 lays the tokens .* set 'max_tokens'"):
+        load_model("mine", entry)
+
+
+def test_fused_tokens_side_by_side(
+    tiny: Tiny, units: pd.DataFrame, film: Film, tmp_path: Path
+) -> None:
+    """A unit's tokens are the same whatever the length of the others' texts."""
+    module = "text_encoder.bert.encoder.layer.1"
+    flat = {"module": module, "tokens": "text", "pooling": "flatten"}
+    entry = {**tiny("albef"), "layers": [flat], "max_tokens": 9}
+    _, found = _extract(entry, units, film, tmp_path / "all")
+    assert found[module].shape == (10, 9 * 16)
+    for row in (1, 2):
+        _, alone = _extract(entry, units.iloc[[row]], film, tmp_path / str(row))
+        np.testing.assert_allclose(alone[module][0], found[module][row], rtol=0, atol=2e-6)
+
+
+def test_what_the_study_of_seeg_reduces(root: Path) -> None:
+    """The last layers that the study's table lists as projected, and no others."""
+    registry = read_registry(root / "config" / "models.yaml")
+    study = yaml.safe_load((root / "config" / "studies" / "seeg_integration.yaml").read_text())
+    for analysis in study["analyses"].values():
+        assert analysis["layers"] == "last"
+        dims = {}
+        for name in analysis["models"]:
+            last = registry[name]["layers"][-1]
+            last = {"module": last} if isinstance(last, str) else last
+            label = str(last.get("module", last.get("output")))
+            pooling = last.get("pooling") or registry[name].get("pooling", "mean")
+            layer = Layer(label, label, None, "text", pooling)
+            if reduced := reduction_of(name, registry[name], layer, 8000):
+                assert pooling == "flatten"
+                dims[name] = reduced["dim"]
+        projected = ("slip-combo-language", "slip-clip-language", "albef-fusion", "blip-fusion")
+        assert dims == dict.fromkeys(projected, 7703)
 
 
 def test_reduction_is_part_of_the_key(

@@ -15,6 +15,8 @@ from braid.common import InputError, sha256_of
 from braid.features import extract, load_features
 from braid.features.sound import iter_sound, mel_filters
 from braid.models import load_model
+from braid.stimuli import events_of, units_of
+from braid.stimuli.units import unit_digest
 
 
 def _write(path: Path, sound: np.ndarray, rate: int, codec: str = "pcm_s16le") -> Path:
@@ -168,6 +170,45 @@ def test_units_without_sound_are_zero_and_what_is_wrong_is_named(tmp_path: Path)
     broken = _units(tmp_path / "stimuli" / "broken.wav", tmp_path, [0.0])
     with pytest.raises(InputError, match=r"broken\.wav: its sound cannot be decoded"):
         _get("sound_envelope", broken, tmp_path)
+
+
+def _story(root: Path, sound: str) -> pd.DataFrame:
+    """Events of a run in which one word is said four times, in the same context."""
+    rows = [f"{k + 0.5}\t0.2\tword\tha\t{sound}\t{k + 0.2}" for k in range(4)]
+    table = "\n".join(["onset\tduration\ttrial_type\ttext\tstim_file\tstim_time", *rows])
+    (root / "run_events.tsv").write_text(table + "\n")
+    run = {"subject": "01", "run": "task-story", "path": "x", "events": "run_events.tsv"}
+    index = pd.DataFrame([{**run, "sampling_frequency": 100.0, "n_samples": 1000}])
+    return events_of(index, root, {"kind": "words", "context_words": 0})
+
+
+def test_a_word_said_again_is_heard_where_it_is_said_again(tmp_path: Path) -> None:
+    # the second and the fourth word are silent
+    sound = np.concatenate([_tone(440, 1), np.zeros((44_100, 1))] * 2)
+    _write(tmp_path / "stimuli" / "story.wav", sound, 44_100)
+    events = _story(tmp_path, "story.wav")
+    units = units_of([events])
+    found = _get("sound_envelope", units, tmp_path, window=0.3)[:, 0]
+    heard = pd.Series(found, index=units["unit"])[events["unit"]].to_numpy()
+    level = (0.5 / np.sqrt(2)) ** 0.6
+    np.testing.assert_allclose(heard, [level, 0, level, 0], atol=0.005)
+    # a subject who hears it another time hears the same units
+    again = events.assign(onset=events["onset"] + 3)
+    assert units_of([events, again]).equals(units)
+
+
+def test_a_word_that_is_read_again_is_the_same_unit(tmp_path: Path) -> None:
+    (tmp_path / "stimuli").mkdir()
+    (tmp_path / "stimuli" / "story.tsv").write_text("word\nha\n")
+    assert _story(tmp_path, "story.tsv")["unit"].nunique() == 1
+
+
+def test_names_of_other_units_stay_so_that_stores_keep_their_use() -> None:
+    seen = {"sha256": "ab", "frame_time": 1.25, "stimulus_time": 1.25}
+    read = {"sha256": "n/a", "frame_time": np.nan, "stimulus_time": 3.5}
+    text = {"text": "the red", "target_start": 4, "target_end": 7}
+    assert unit_digest({**seen, **text}) == "65578d361d5b"
+    assert unit_digest({**read, **text}) == "c2566621ba6c"
 
 
 def test_the_key_depends_on_times_and_settings(tmp_path: Path) -> None:

@@ -144,12 +144,14 @@ def _write(root: str, number: int, barrier: Any, values: np.ndarray) -> None:
     """Fill the same keys as another process at the same time."""
     store = FeatureStore(root)
     for k in range(20):
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=180)
         store.put({**FIELDS, "k": k}, [f"u{i}" for i in range(len(values))], values)
 
 
 def test_two_processes_fill_one_key(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    # processes of their own that share one import of the libraries, which takes longest
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["braid.features", "pytest"])
     values = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32)
     barrier = context.Barrier(2)
     writers = [
@@ -158,7 +160,7 @@ def test_two_processes_fill_one_key(tmp_path: Path) -> None:
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(180)
         assert writer.exitcode == 0
     store = FeatureStore(tmp_path)
     assert len(store.keys()) == 20

@@ -1,5 +1,7 @@
 """Candidates, defaults, corrections and the five tests on tables made by hand."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,18 +9,25 @@ import xarray as xr
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from braid.common import InputError, read_table, write_table
+from braid.common import InputError, read_array, read_table, write_array, write_table
 from braid.inference.integration import (
+    CHECKS,
     COMPARISONS_COLUMNS,
-    PROFILES,
     TESTS,
+    best_chances,
     compare_candidates,
     correct_comparisons,
     integration_tests,
-    settings,
     stack_models,
     weak_and_strict,
 )
+from braid.inference.integration_labels import (
+    LABELS_COLUMNS,
+    label_null,
+    labellings,
+    relabel_candidates,
+)
+from braid.inference.integration_profiles import PROFILES, settings
 from braid.inference.integration_study import (
     COUNTS_COLUMNS,
     GROUP_COLUMNS,
@@ -118,7 +127,8 @@ def test_default_winners_stand_apart_or_are_tested():
     assert np.isnan(apart["p"]) and np.isnan(apart["q"]) and not apart["significant"]
     tested = compared(stack).loc["multimodal"]
     assert tested["status"] == "default_a"
-    assert tested["p"] == pytest.approx(1 / 1001, rel=0.1) and tested["significant"]
+    smallest = 1 / (settings()["bin_draws"] + 1)
+    assert tested["p"] == pytest.approx(smallest, rel=0.1) and tested["significant"]
     other = stack_of(image=(0.3, 0.3, 20))
     assert compared(other, profile="paper2024").loc["multimodal", "status"] == "default_b"
     assert compared(other).loc["multimodal", "p"] > 0.99
@@ -352,10 +362,13 @@ def test_tables_say_what_was_planted(tmp_path):
         "models": MODELS_COLUMNS,
         "objectives": OBJECTIVES_COLUMNS,
         "times": TIMES_COLUMNS,
+        "labels": LABELS_COLUMNS,
     }
     assert set(tables) == set(columns)
     for name, table in tables.items():
-        assert list(table) == list(columns[name])
+        # nothing was asked about low-level features
+        described = [column for column in columns[name] if not column.startswith(CHECKS)]
+        assert list(table) == described
         write_table(tmp_path / f"{name}.tsv", table, columns[name])
         assert len(read_table(tmp_path / f"{name}.tsv")) == len(table)
     sites = tables["sites"].set_index(["subject", "site"])
@@ -465,3 +478,230 @@ def test_models_that_do_not_fit_together_are_refused():
             settings(events="fixed"),
             1,
         )
+
+
+def flat_stack(levels, n_sites=4, subject="01", noise=0.01, kept=30, seed=0):
+    """Scores of any models: level of validation and test by model, with noise over bins."""
+    rng = np.random.default_rng(seed)
+    summaries = {}
+    for model, level in levels.items():
+        both = np.asarray(level, dtype=float) + rng.normal(0, noise, (2, n_sites, BINS))
+        low = np.full((n_sites, BINS), -0.1)
+        low[:, :kept] = 0.05
+        summaries[model] = summary_of(both[0], both[1], low, subject)
+    return stack_models(summaries)
+
+
+LOW = {
+    "multimodal": ["fusion"],
+    "unimodal": ["image", "text"],
+    "low_level": "low",
+    "with_low_level": {name: f"{name}_low" for name in ("fusion", "image", "text")},
+}
+
+
+def low_level_study():
+    """Of 4 electrodes two gain by fusion; at one of them and the next the gain is low-level."""
+    levels = {
+        "fusion": [[0.3], [0.3], [0.1], [0.1]],
+        "image": [[0.1]] * 4,
+        "text": [[0.05]] * 4,
+        "low": [[0.05], [0.4], [0.4], [0.0]],
+        "fusion_low": [[0.35], [0.4], [0.4], [0.1]],
+        "image_low": [[0.15], [0.42], [0.4], [0.12]],
+        "text_low": [[0.1], [0.4], [0.4], [0.0]],
+    }
+    scores = {alignment: [flat_stack(levels)] for alignment in ("language", "vision")}
+    params = settings(events="fixed", labellings=5)
+    tables = {
+        alignment: [compare_candidates(one, LOW, params, 1) for one in some]
+        for alignment, some in scores.items()
+    }
+    return Study(scores, correct_comparisons(tables, params), LOW, params)
+
+
+def test_checks_against_low_level_features_are_no_tests(tmp_path):
+    study = low_level_study()
+    tables = integration_tables(study, 1, 100)
+    sites = tables["sites"]
+    assert sites["multimodal_weak"].tolist() == [True, True, False, False]
+    assert sites["over_low_level_strict"].tolist() == [True, False, False, True]
+    assert sites["beyond_low_level_strict"].tolist() == [True, False, False, False]
+    assert sites["beyond_low_level_language_a"].unique().tolist() == ["fusion_low"]
+    assert sites["over_low_level_vision_b"].unique().tolist() == ["low"]
+    # the gain of a fusion over low-level features is no non-linear integration
+    assert not [name for name in sites if name.startswith("nonlinear")]
+    counts = tables["counts"].set_index(["test", "scope"])
+    assert set(tables["counts"]["test"]) == {"multimodal"}
+    row = counts.loc[("multimodal", "strict")]
+    assert (row["n_passes"], row["n_over_low_level"], row["n_beyond_low_level"]) == (2, 1, 1)
+    columns = sites_columns(["language", "vision"])
+    write_table(tmp_path / "sites.tsv", sites, columns)
+    roles = {**LOW, "with_low_level": {"fusion": "fusion_low", "image": "image_low"}}
+    with pytest.raises(InputError, match="'text' has no combination with the low-level"):
+        compare_candidates(study.scores["vision"][0], roles, study.params, 1)
+    with pytest.raises(InputError, match="two comparisons are named 'over_low_level'"):
+        compare_candidates(
+            study.scores["vision"][0], {**LOW, "linear": ["low_level"]}, study.params, 1
+        )
+
+
+def test_best_of_a_random_subset():
+    value = np.array([9.0, 7.0, 4.0, 1.0, 0.5, 0.2, 0.1])
+    for k in range(1, 8):
+        every = [max(some) for some in combinations(value, k)]
+        chances = best_chances(7, k)
+        assert chances.sum() == pytest.approx(1)
+        assert chances @ value[: len(chances)] == pytest.approx(np.mean(every))
+
+
+@pytest.mark.parametrize("profile", ["recommended", "paper2024"])
+def test_an_even_comparison_is_the_mean_over_subsets_of_the_larger_side(profile):
+    rng = np.random.default_rng(6)
+    names = [f"m{number}" for number in range(4)]
+    stack = flat_stack({name: rng.normal(0.2, 0.02, (6, 1)) for name in [*names, "u0", "u1"]}, 6)
+    roles = {"multimodal": names, "unimodal": ["u0", "u1"]}
+    params = settings(profile, events="fixed", equalise=True)
+    if profile == "recommended":
+        # the bins that count are those of all that compete, the same in all subsets here
+        assert bool((stack["kept"] == stack["kept"][0]).all())
+    found = compare_candidates(stack, roles, params, 1).set_index(["comparison", "site"])
+    parts = [
+        compare_candidates(stack, {**roles, "multimodal": list(some)}, params, 1)
+        .set_index(["comparison", "site"])
+        .loc["multimodal"]
+        for some in combinations(names, 2)
+    ]
+    effect = np.mean([part["effect"] for part in parts], axis=0)
+    assert found.loc["multimodal", "effect"].to_numpy() == pytest.approx(effect, abs=1e-9)
+    uneven = compare_candidates(stack, roles, {**params, "equalise": False}, 1)
+    uneven = uneven.set_index(["comparison", "site"]).loc["multimodal"]
+    assert uneven["a"].tolist() == found.loc["multimodal", "a"].tolist()
+    assert not np.allclose(uneven["effect"], effect)
+    # a larger unimodal side stays whole
+    swapped = {"multimodal": ["u0", "u1"], "unimodal": names}
+    one, other = (
+        compare_candidates(stack, swapped, {**params, "equalise": equal}, 1)
+        for equal in (True, False)
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_more_candidates_gain_nothing_in_an_even_comparison():
+    """12 networks without any difference, whose validation and test scores share noise."""
+    rng = np.random.default_rng(7)
+    names = [f"n{number}" for number in range(12)]
+    shared = {name: rng.normal(0.1, 0.03, (1500, 1)) for name in names}
+    stack = flat_stack(shared, 1500, noise=0.02)
+    roles = {"multimodal": names[:7], "unimodal": names[7:]}
+    mean, error = {}, {}
+    for equal in (False, True):
+        params = settings(events="fixed", equalise=equal, bin_draws=20)
+        table = compare_candidates(stack, roles, params, 1).set_index("comparison")
+        effect = table.loc["multimodal", "effect"]
+        mean[equal], error[equal] = effect.mean(), effect.std() / np.sqrt(1500)
+    assert mean[False] > 3 * error[False]
+    assert abs(mean[True]) < 2.5 * error[True]
+
+
+def labelled(levels, multimodal, unimodal, **changes):
+    params = settings(**{"events": "fixed", **changes})
+    roles = {"multimodal": multimodal, "unimodal": unimodal}
+    found = {
+        alignment: [
+            relabel_candidates(flat_stack(levels, 5, subject, seed=number), roles, params, 1)
+            for number, subject in enumerate(("01", "02"))
+        ]
+        for alignment in ("language", "vision")
+    }
+    return found, params
+
+
+def test_labels_are_exchanged_among_the_candidates():
+    every = labellings(6, 3, 200)
+    assert every.shape == (20, 3) and every[0].tolist() == [0, 1, 2]
+    assert len({tuple(way) for way in every.tolist()}) == 20
+    some = labellings(12, 7, 50)
+    assert some.shape == (51, 7) and some[0].tolist() == list(range(7))
+    assert len({tuple(way) for way in some.tolist()}) == 51
+    assert labellings(12, 7, 0).shape == (1, 7)
+
+
+def test_the_null_of_labels_asks_for_classes_and_not_for_one_good_network():
+    good, poor = ["m0", "m1", "m2"], ["u0", "u1", "u2"]
+    # every multimodal network is better
+    found, params = labelled({**dict.fromkeys(good, 0.3), **dict.fromkeys(poor, 0.2)}, good, poor)
+    # any side with one of them wins where the other has none: only the true labels
+    table = label_null(found, params).set_index("scope")
+    assert list(table.index) == ["language", "vision", "weak", "strict"]
+    assert table["n_sites"].tolist() == [10] * 4 and table["n_passes"].tolist() == [10] * 4
+    assert table["n_labellings"].tolist() == [19] * 4
+    assert table.loc["strict", "p"] == pytest.approx(1 / 20)
+    # one network is better by far, and multimodal by chance: half of the labels say as much
+    found, params = labelled({**dict.fromkeys([*good, *poor], 0.2), "m1": 0.4}, good, poor)
+    table = label_null(found, params).set_index("scope")
+    assert table.loc["weak", "n_passes"] == 10
+    assert table.loc["weak", "p"] == pytest.approx(10 / 20)
+    assert table.loc["weak", "null_high"] == 10
+    found, params = labelled(dict.fromkeys([*good, *poor], 0.2), good, poor, labellings=0)
+    assert label_null(found, params)["p"].isna().all()
+    assert label_null({}, params).empty
+    other = labelled(dict.fromkeys([*good, *poor], 0.2), good[:2], poor)[0]
+    with pytest.raises(InputError, match="differ in their labels"):
+        label_null({**found, "other": other["vision"]}, params)
+
+
+def test_true_labels_give_the_calls_of_the_study(tmp_path):
+    levels = {"m0": 0.3, "m1": 0.25, "m2": 0.2, "u0": 0.22, "u1": 0.2}
+    found, params = labelled(levels, ["m0", "m1", "m2"], ["u0", "u1"])
+    write_array(tmp_path / "labels.nc", found["vision"][0])
+    found["vision"][0] = read_array(tmp_path / "labels.nc")
+    roles = {"multimodal": ["m0", "m1", "m2"], "unimodal": ["u0", "u1"]}
+    scores = {
+        alignment: [flat_stack(levels, 5, subject, seed=n) for n, subject in enumerate("ab")]
+        for alignment in found
+    }
+    tables = {
+        alignment: [compare_candidates(one, roles, params, 1) for one in some]
+        for alignment, some in scores.items()
+    }
+    study = Study(scores, correct_comparisons(tables, params), roles, params, found)
+    made = integration_tables(study, 1, 50)
+    counts = made["counts"].set_index(["test", "scope"])["n_passes"]["multimodal"]
+    labels = made["labels"].set_index("scope")["n_passes"]
+    assert counts.to_dict() == labels.to_dict()
+
+
+def test_bins_may_be_kept_by_permutation_tests():
+    rng = np.random.default_rng(8)
+    levels = {"fusion": 0.3, "image": 0.2}
+    summaries = {
+        name: summary_of(*(np.full((3, BINS), level),) * 2) for name, level in levels.items()
+    }
+    target = summaries["fusion"]["target"].values
+    p = {name: rng.uniform(0, 0.2, len(target)) ** 2 for name in levels}
+    p["fusion"][5] = np.nan
+    permuted = {
+        name: xr.Dataset({"p": ("target", one)}, {"target": target}) for name, one in p.items()
+    }
+    stack = stack_models(summaries, permuted, level=0.99)
+    for number, (name, one) in enumerate(p.items()):
+        finite = np.isfinite(one)
+        expected = np.zeros(len(target), bool)
+        expected[finite] = multipletests(one[finite], 0.01, "fdr_bh")[0]
+        assert 0 < expected.sum() < len(target), name
+        kept = stack["kept"].values[number]
+        assert np.array_equal(kept, expected[stack["target"].values])
+    roles = {"multimodal": ["fusion"], "unimodal": ["image"]}
+    params = settings(events="fixed", bin_filter="perm_fdr")
+    assert compare_candidates(stack, roles, params, 1)["n_bins_a"].tolist() == (
+        stack["kept"].sel(model="fusion").sum("bin").values.tolist()
+    )
+    with pytest.raises(InputError, match="bins were kept by 'boot_ci'"):
+        compare_candidates(stack_models(summaries), roles, params, 1)
+    with pytest.raises(InputError, match="needs the permutation test of model image"):
+        stack_models(summaries, {"fusion": permuted["fusion"]})
+    with pytest.raises(InputError, match="model fusion has no p of the targets"):
+        stack_models(summaries, {**permuted, "fusion": permuted["fusion"].isel(target=slice(9))})
+    with pytest.raises(InputError, match="bin_filter: 'none'"):
+        settings(bin_filter="none")

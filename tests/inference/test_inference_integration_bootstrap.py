@@ -1,6 +1,10 @@
 """Halved folds, and event replicates that equal scikit-learn's fits to the drawn events."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +13,16 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from braid.common import InputError
+from braid.encoding.backend import NUMPY
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import make_grid
-from braid.inference.integration import settings
 from braid.inference.integration_bootstrap import (
     bootstrap_events,
     draw_events,
     score_halves,
     summarise_events,
 )
+from braid.inference.integration_profiles import settings
 
 ALPHAS = [0.1, 10.0, 1000.0]
 GRID = make_grid(ALPHAS, "absolute")
@@ -167,6 +172,20 @@ def test_memory_changes_no_number():
     assert np.stack(narrow) == pytest.approx(np.stack(wide), abs=1e-6)
 
 
+def test_torch_gives_the_same_scores():
+    pytest.importorskip("torch")
+    from braid.encoding.backend import TorchBackend
+
+    onset, x, y = data_of()
+    runs = np.zeros(N, int)
+    rows = draw_events(N, 1, seed=3)[0]
+    found = [
+        score_halves(x[rows], y[rows], runs, onset[rows], GRID, 5, 1.0, backend=backend)
+        for backend in (NUMPY, TorchBackend())
+    ]
+    assert np.stack(found[1]) == pytest.approx(np.stack(found[0]), abs=1e-5)
+
+
 def test_draws_are_sorted_with_replacement_and_may_come_in_blocks():
     drawn = draw_events(50, 400, seed=1)
     assert (np.diff(drawn, axis=1) >= 0).all()
@@ -211,3 +230,59 @@ def test_responses_that_are_not_finite_are_named():
     response.values[3, 2] = np.nan
     with pytest.raises(InputError, match="a2"):
         bootstrap_events(design, response, "last", settings(draws=2), seed=2)
+
+
+MEASURE = """
+import json, sys
+import numpy as np, xarray as xr
+from braid.encoding.planner import _BASE_MB, predict_bootstrap_mb
+from braid.inference.integration_bootstrap import bootstrap_events
+from braid.inference.integration_profiles import settings
+
+
+def status(key):
+    for line in open("/proc/self/status"):
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+
+
+def data(n, p, t):
+    rng = np.random.default_rng(0)
+    # features that resemble one another, so that products are in float64
+    x = rng.standard_normal((n, 20), dtype=np.float32) @ rng.standard_normal((20, p), dtype="f4")
+    x += 0.01 * rng.standard_normal((n, p), dtype=np.float32)
+    y = np.resize(rng.standard_normal(10**6, dtype=np.float32), (n, t))
+    rows = {"run": ("sample", np.zeros(n, int)), "time": ("sample", 1.5 * np.arange(n))}
+    about = {"layers": '["last"]', "delays": "[0]"}
+    design = xr.Dataset({"layer_00": (("sample", "feature"), x)}, rows, about)
+    names = {"target": [str(one) for one in range(t)]}
+    return design, xr.DataArray(y, dims=("sample", "target"), coords={**rows, **names})
+
+
+n, p, t, draws, memory_mb = map(int, sys.argv[1:])
+params = {**settings(draws=draws), "memory_mb": memory_mb}
+bootstrap_events(*data(200, 5, 4), "last", params, seed=1)
+open("/proc/self/clear_refs", "w").write("5")
+before = status("VmRSS")
+kept = bootstrap_events(*data(n, p, t), "last", params, seed=1)
+predicted = predict_bootstrap_mb(n, p, t, draws, memory_mb) - _BASE_MB
+print(json.dumps([predicted, status("VmHWM") - before]))
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux's /proc"
+)
+@pytest.mark.parametrize("sizes", [(2600, 420, 6000, 2, 400), (500, 700, 30000, 2, 100)])
+def test_memory_is_predicted(sizes):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE, *map(str, sizes)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    predicted, measured = json.loads(found.stdout)
+    assert measured > 100
+    assert 1.0 <= predicted / measured <= 1.4, (predicted, measured)

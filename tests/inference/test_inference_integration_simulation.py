@@ -11,11 +11,11 @@ from braid.inference.integration import (
     compare_candidates,
     correct_comparisons,
     integration_tests,
-    settings,
     stack_models,
     weak_and_strict,
 )
 from braid.inference.integration_bootstrap import bootstrap_events, summarise_events
+from braid.inference.integration_profiles import settings
 
 STEP, BINS, FIRST = 0.025, 40, -0.2  # s; windows of 8 steps
 KINDS = ("vision", "language", "sum", "product", "noise")

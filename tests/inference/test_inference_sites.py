@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
 from braid.common import InputError, read_array, read_table, write_array, write_table
@@ -55,6 +56,19 @@ def test_p_and_statistic_follow_from_the_stored_nulls(tested):
     expected = (1 + np.sum(stored >= sites["statistic"].to_numpy() - 1e-6, axis=0)) / 100
     assert sites["p"].to_numpy() == pytest.approx(expected)
     assert nulls["statistic"].values == pytest.approx(sites["statistic"], abs=1e-5)
+
+
+def test_p_of_every_target_is_stored(tested):
+    _, _, fit, nulls, _ = tested
+    score = fit["score"].sel(layer=fit.attrs["chosen_layer"]).values
+    assert nulls["p"].dims == ("target",) and np.isnan(nulls["p"].values[39])
+    p, rank = nulls["p"].values[:39], (1 - nulls["p"].values[:39]) * 100
+    assert rank == pytest.approx(np.round(rank), abs=1e-3)  # (k + 1) / 100
+    # as the normal distribution of these draws has it, within its error and theirs
+    mean, sd = (nulls[f"null_{name}_circular_shift"].values[:39] for name in ("mean", "sd"))
+    expected = norm.sf((score[:39] - mean) / sd)
+    assert np.all(np.abs(p - expected) < 0.01 + 4 * np.sqrt(expected * (1 - expected) / 99))
+    assert np.all(p.reshape(-1)[:20].reshape(4, 5).min(axis=1) == np.float32(0.01))
 
 
 def test_score_is_that_of_the_best_bin(tested):

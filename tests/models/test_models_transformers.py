@@ -350,11 +350,46 @@ def test_siglip_reads_lower_case(checkpoint: Checkpoint) -> None:
     assert mixed == plain and [a for a, b in mixed.offsets if b] == [0, 4, 8]
 
 
-def test_visual_bert_is_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(
-        InputError, match="VisualBertModel does not take pictures, but regions of an object"
-    ):
+REGIONS = np.random.default_rng(3).standard_normal((3, 5, 20)).astype(np.float32)
+
+
+def test_regions_in_place_of_pictures(checkpoint: Checkpoint, activity: Activity) -> None:
+    entry = {**checkpoint("visual_bert"), "regions": "regions.h5"}
+    model = load_model("mine", entry)
+    assert model.regions == 20 and not model.image_first
+    twin = load_model("mine", entry, untrained=True)
+    assert twin.regions == 20 and twin.weights != model.weights
+    mine = activity(model, TEXTS, list(REGIONS))
+    words = transformers.AutoTokenizer.from_pretrained(entry["path"])
+    text = words(TEXTS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        own = _network(entry)(
+            **text, visual_embeds=torch.tensor(REGIONS), output_hidden_states=True
+        )
+    for name, state in _numbered("encoder.layer.{}", own.hidden_states[1:]).items():
+        torch.testing.assert_close(mine[name], state, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_tokenizer_from_elsewhere(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """As for VisualBERT, whose repositories hold no vocabulary."""
+    entry = {**checkpoint("visual_bert"), "regions": "regions.h5"}
+    whole = load_model("mine", entry)
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((Path(entry["path"]) / file).read_bytes())
+    apart = {**entry, "path": str(tmp_path)}
+    with pytest.raises(InputError, match=r"has no usable tokenizer \("):
+        load_model("mine", apart)
+    model = load_model("mine", {**apart, "tokenizer": {"path": entry["path"]}})
+    assert model.tokenize(TEXTS) == whole.tokenize(TEXTS)
+    assert model.processor == whole.processor
+
+
+def test_without_regions_it_is_said_what_to_give(checkpoint: Checkpoint) -> None:
+    said = "VisualBertModel takes regions of an object detector in place of pictures; detect .*"
+    with pytest.raises(InputError, match=said + "'regions' .* features, stimulus and, for films, "):
         load_model("mine", checkpoint("visual_bert"))
+    with pytest.raises(InputError, match="ViltModel takes pictures, not regions of an object"):
+        load_model("mine", {**checkpoint("vilt"), "regions": "regions.h5"})
 
 
 def test_folder_without_vocabulary_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -139,6 +139,124 @@ def test_notch_removes_line_noise_and_says_so(ieeg):
         assert fitted == pytest.approx(20, abs=0.5)
 
 
+def test_notch_of_second_order_and_its_phase(ieeg):
+    line = 100 * np.sin(2 * np.pi * 60 * TIME)
+    near = 20 * np.sin(2 * np.pi * 57 * TIME)
+    index, root = ieeg({RUN: {"LA1": line + near + 1000.0}}, RATE)
+    params = {"notch": [60], "notch_method": "iir"}
+    found = {}
+    for phase in ("zero", "causal"):
+        signal = preprocess_ieeg(index, root, {**params, "notch_phase": phase}).signal
+        found[phase] = signal.values[:, 0] - 1000.0
+        left = middle(found[phase], RATE, 4)
+        at_line = np.abs(2 * np.mean(left * np.exp(-2j * np.pi * 60 * middle(TIME, RATE, 4))))
+        assert at_line < 0.2
+    # what one pass does to 57 Hz, from the filter's transfer function
+    from scipy.signal import freqz, iirnotch
+
+    response = freqz(*iirnotch(60, 30, fs=RATE), [57.0], fs=RATE)[1][0]
+    for phase, factor in (("causal", response), ("zero", abs(response) ** 2)):
+        wave = 2 * np.mean(
+            middle(found[phase], RATE, 4) * np.exp(-2j * np.pi * 57 * middle(TIME, RATE, 4))
+        )
+        assert wave == pytest.approx(-1j * 20 * factor, abs=0.1)
+    # an offset does not ring at the start
+    assert np.abs(found["causal"][:5]).max() < 130
+    narrow = preprocess_ieeg(index, root, {**params, "notch_q": 300}).signal.values[:, 0] - 1000
+    wave = np.abs(
+        2 * np.mean(middle(narrow, RATE, 4) * np.exp(-2j * np.pi * 57 * middle(TIME, RATE, 4)))
+    )
+    assert wave == pytest.approx(20, abs=0.1) and abs(response) ** 2 < 0.95
+
+
+def test_high_gamma_by_a_butterworth_filter(ieeg):
+    inside = 30 * np.sin(2 * np.pi * 120 * TIME)
+    outside = 30 * np.sin(2 * np.pi * 20 * TIME)
+    index, root = ieeg({RUN: {"LA1": inside + outside + 1000.0}}, RATE)
+    params = {"band": [70, 200], "band_method": "butterworth"}
+    signal = preprocess_ieeg(index, root, params).signal
+    assert np.abs(middle(signal.values[:, 0] - inside, RATE)).max() < 0.1
+    # one side open, and another order: at the cut-off amplitude halves in two passes
+    for band in ([120, None], [None, 20]):
+        for order in (2, 5):
+            given = {**params, "band": band, "band_order": order}
+            low = preprocess_ieeg(index, root, given).signal.values[:, 0]
+            low = middle(low - low.mean(), RATE)
+            share = np.sqrt(2 * np.mean(low**2)) / 30
+            assert share == pytest.approx(0.5, abs=0.03)
+    power = preprocess_ieeg(index, root, {**params, "signal": "envelope", "log": True}).signal
+    assert np.abs(middle(power.values[:, 0], RATE) - np.log(30)).max() < 0.01
+
+
+def test_filters_commute_with_references(ieeg):
+    channels = shaft("LA1", "LA2", "LA3", "LA4")
+    index, root = ieeg({RUN: channels}, RATE)
+    params = {"notch": [60], "notch_method": "iir", "band": [70, 200], "band_method": "butterworth"}
+    plain = preprocess_ieeg(index, root, params).signal.values
+    # filtered first, then the Laplacian: the order of the laboratory's reader
+    expected = plain[:, 1:3] - (plain[:, :2] + plain[:, 2:]) / 2
+    found = preprocess_ieeg(index, root, {**params, "reference": "laplacian"}).signal.values
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_standardised_channels(ieeg):
+    channels = {"LA1": noise("LA1", 3) + 7, "LA2": noise("LA2", 40)}
+    index, root = ieeg({"task-film_run-1": channels, "task-film_run-2": shaft("LA1", "LA2")}, RATE)
+    signal = preprocess_ieeg(index, root, {"standardize": True}).signal
+    assert signal.attrs["units"] == "sd"
+    for run in (0, 1):
+        values = signal.values[signal["run"] == run]
+        np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-5)
+
+
+def test_spikes_are_attenuated_or_bridged(ieeg):
+    wave = 10 * np.sin(2 * np.pi * 3 * TIME)
+    spiky = wave.copy()
+    spiky[4000] += 500.0
+    spiky[7001:7003] -= 500.0
+    index, root = ieeg({RUN: {"LA1": spiky, "LA2": wave}}, RATE)
+    params = {"despike": "attenuate", "despike_width": 0.042}  # 21 samples: 10 on either side
+    cleaned = preprocess_ieeg(index, root, params)
+    masked = np.zeros(TIME.size, dtype=bool)
+    masked[3990:4011] = masked[6991:7013] = True
+    np.testing.assert_allclose(
+        cleaned.signal.values[:, 0], np.where(masked, 0.05 * spiky, spiky), atol=1e-3
+    )
+    np.testing.assert_allclose(cleaned.signal.values[:, 1], wave, atol=1e-4)
+    quality = cleaned.quality.set_index("measure")["value"]
+    assert quality["samples despiked"] == pytest.approx(masked.mean() / 2)
+    bridged = preprocess_ieeg(index, root, {**params, "despike": "interpolate"}).signal.values[:, 0]
+    line = np.interp(np.arange(3989, 4012), [3989, 4011], wave[[3989, 4011]])
+    np.testing.assert_allclose(bridged[3989:4012], line, atol=1e-3)
+    np.testing.assert_allclose(bridged[~masked], wave[~masked], atol=1e-3)
+    # nothing is as large as this
+    high = preprocess_ieeg(index, root, {**params, "despike_threshold": 90}).signal.values[:, 0]
+    np.testing.assert_allclose(high, spiky, atol=1e-3)
+
+
+def test_125_samples_at_2048_hz(ieeg):
+    from braid.preprocess import IEEG
+    from braid.preprocess.filters import despike
+
+    block = np.zeros((1, 4096))
+    block[0, 2000] = 1.0
+    cleaned, share = despike(block, 2048.0, {**IEEG, "despike": "attenuate"})
+    assert share[0] * 4096 == 125 and cleaned[0, 2000] == 0.05
+
+
+def test_long_recordings_are_held_in_smaller_blocks(ieeg, monkeypatch):
+    from braid.preprocess import ieeg as module
+
+    index, root = ieeg({RUN: shaft(*(f"LA{i}" for i in range(1, 8)))}, RATE)
+    params = {"reference": "average", "band": [1, 40], "resample": 100}
+    whole = preprocess_ieeg(index, root, params).signal
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 2 * TIME.size)
+    np.testing.assert_allclose(preprocess_ieeg(index, root, params).signal, whole, atol=1e-4)
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 1)
+    np.testing.assert_allclose(preprocess_ieeg(index, root, params).signal, whole, atol=1e-4)
+
+
 def test_band_pass_and_resampling_keep_what_is_inside(ieeg):
     inside, outside = np.sin(2 * np.pi * 8 * TIME), np.sin(2 * np.pi * 150 * TIME)
     channels = {"LA1": 30 * inside + 30 * outside + 1000.0}
@@ -186,6 +304,8 @@ def test_laplacian_reference(ieeg):
     expected = channels["LA3"] - (channels["LA2"] + channels["LA4"]) / 2
     np.testing.assert_allclose(cleaned.signal.values[:, 1], expected, atol=1e-3)
     assert list(cleaned.excluded["target"]) == ["LA1", "LA4"]
+    quality = cleaned.quality.set_index("measure")["value"]
+    assert quality["channels without shaft neighbours"] == 2
 
 
 def test_positions_need_not_match_channels_one_to_one(ieeg):
@@ -233,6 +353,8 @@ def test_runs_follow_one_another_and_share_their_channels(ieeg):
         ({"band": [40, 1]}, r"\[40, 1\] is empty"),
         ({"resample": 1000}, "preprocess.resample asks for 1000 Hz"),
         ({"band": [1, 100], "resample": 128}, "128 Hz cannot hold the band up to 100 Hz"),
+        ({"despike": "clip"}, "'clip' is not one of none, attenuate, interpolate"),
+        ({"notch_phase": "causal"}, "only `notch_method: iir` can be causal"),
         ({"reference": "car"}, "'car' is not one of none, average, bipolar, laplacian"),
         ({"signal": "envelope"}, "an envelope needs `preprocess.band`"),
         ({"log": True}, "only an envelope has a logarithm"),
@@ -259,3 +381,13 @@ def test_same_input_same_numbers(ieeg):
     params = {"notch": [50], "reference": "average", "band": [1, 40], "resample": 128}
     one, other = (preprocess_ieeg(index, root, params).signal for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_the_schema_has_the_same_defaults(root):
+    import yaml
+
+    from braid.preprocess import IEEG
+
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+    stated = schema["$defs"]["preprocess_ieeg"]["properties"]
+    assert {name: part["default"] for name, part in stated.items()} == IEEG

@@ -16,8 +16,8 @@ from PIL import Image
 from report_world import CONFIG, Made, make_results, only
 
 from braid.report import make_report
-from braid.report.page import network_rows
 from braid.report.results import read_results
+from braid.report.rows import network_rows
 
 SECTIONS = [
     "answer",

@@ -18,14 +18,15 @@ from scipy import stats
 
 from braid.common import read_array
 from braid.report.figure import _darken, _turned_rgba
-from braid.report.figures_maps import _cropped, _upright, best_models, headline_model
+from braid.report.figures_maps import best_models, headline_model
 from braid.report.figures_quality import edge_shares, quality_canvas, quality_panels
 from braid.report.figures_scores import t_interval
+from braid.report.figures_voxels import _cropped, _upright
 from braid.report.fits import FitSummary, grids_of, summarise, summarise_fits
 from braid.report.methods import cited, methods_text, with_links
-from braid.report.page import fit_warnings
 from braid.report.references import REFERENCES
 from braid.report.results import Results, flags, read_results
+from braid.report.rows import fit_warnings
 from braid.report.style import drawing_style, make_palette, tint
 from braid.report.summary import (
     chosen_layers,

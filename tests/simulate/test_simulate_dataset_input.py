@@ -35,6 +35,8 @@ def world() -> World:
         (lambda s: s["ieeg"].update(snr=[0.5, 0.1]), "'ieeg.snr' must be two positive .* lowest"),
         (lambda s: s["ieeg"].update(noise_sd="loud"), "'ieeg.noise_sd' is 'loud'; give a number"),
         (lambda s: s["ieeg"].update(patch=4), "'ieeg.patch' must be"),
+        (lambda s: s["ieeg"].update(responds_to=["scene_cut"]), "'ieeg.responds_to' is .*word"),
+        (lambda s: s["ieeg"].update(responds_to=["word", "cut"]), "'ieeg.responds_to' is .*cut"),
         (lambda s: s["bold"].update(repetition_time=0), "'bold.repetition_time' must be above"),
         (lambda s: s["bold"].update(autocorrelation=1), "'bold.autocorrelation' must lie"),
         (lambda s: s["bold"]["driven"].pop("sum"), "'bold.driven' needs one number for each of"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import mne
@@ -23,13 +24,14 @@ from braid.simulate.recordings_bold import (
 )
 from braid.simulate.recordings_drive import (
     PARTS,
+    at_cuts,
     at_words,
     digest,
     draw_weights,
     drive,
+    event_kernel,
+    event_responses,
     spread,
-    word_kernel,
-    word_responses,
 )
 from braid.simulate.recordings_ieeg import (
     IeegRecording,
@@ -120,8 +122,41 @@ def test_a_word_counts_from_its_onset(world: World) -> None:
     assert late.max() < 0.05 + 1e-6
 
 
+def test_a_cut_shows_the_new_scene_and_what_was_said_last(world: World) -> None:
+    film, scenes = world.films["cinema"], world.scenes["cinema"]
+    latents = at_cuts(film.latents, film.cuts)
+    attributes = list(world.spec["attributes"])
+    vision, language, joint = (
+        latents[part].to_pandas() for part in ("vision", "language", "joint")
+    )
+    words = {
+        text: (name, value)
+        for name, values in world.spec["attributes"].items()
+        for value, texts in values.items()
+        for text in texts
+    }
+    for row, cut in enumerate(film.cuts):
+        before = film.words[film.words["onset"] < cut]
+        last = before[before["sentence"] == before["sentence"].iloc[-1]]
+        said = dict(words[text] for text in last["text"] if text in words)
+        for name in attributes:
+            seen = scenes[row + 1].look.values[name]
+            assert vision.iloc[row][f"{name}:{seen}"] > 0.5
+            told = language.iloc[row].filter(like=f"{name}:")
+            agrees = joint.iloc[row][name]
+            if name in said:
+                assert told[f"{name}:{said[name]}"] > 0.5
+                assert agrees == (1.0 if said[name] == seen else -1.0)
+            else:
+                assert not told.any()
+                assert agrees == 0
+    # nothing was said about the new scene: the film's own latent does not know
+    assert not at_words(film.latents, film.cuts)["joint"].any()
+    assert set(np.unique(joint)) == {-1.0, 0.0, 1.0}
+
+
 def test_kernel_peaks_where_it_should() -> None:
-    kernel = word_kernel(0.3, 0.08, 1000)
+    kernel = event_kernel(0.3, 0.08, 1000)
     assert kernel.argmax() == 300
     assert kernel.max() == pytest.approx(1)
     time = np.arange(len(kernel)) / 1000
@@ -142,7 +177,7 @@ def test_haemodynamic_responses_peak_where_they_should() -> None:
 
 def test_responses_to_overlapping_words_add_up() -> None:
     kernel = np.array([0.0, 1.0, 0.5])
-    found = word_responses(np.array([[2.0], [3.0], [1.0]]), np.array([1, 2, 2]), kernel, 6)
+    found = event_responses(np.array([[2.0], [3.0], [1.0]]), np.array([1, 2, 2]), kernel, 6)
     np.testing.assert_allclose(found, [[0, 0, 2, 1 + 4, 2, 0]], atol=1e-12)
 
 
@@ -267,6 +302,32 @@ def test_reference_keeps_silent_contacts_silent(
     assert (planted[driven].std(axis=1) > 1).all()
     good = (contacts["bad"] == "").to_numpy()
     assert np.abs(planted[good].mean(axis=0)).max() < 1e-3  # microvolt
+
+
+def test_sites_respond_at_cuts_where_the_world_says_so(
+    world: World, settings: tuple[IeegSettings, BoldSettings], ieeg: IeegRecording
+) -> None:
+    """What a recording holds more than one of a world without responses at cuts."""
+    deaf = dataclasses.replace(settings[0], responds_to=("word",))
+    without = simulate_ieeg(world, deaf, SEED, "02")
+    film, rate = world.films["cinema"], settings[0].sampling_frequency
+    evoked = ieeg.data.astype(float) - without.data
+    contacts = ieeg.contacts
+    driven = np.flatnonzero((contacts["kind"] != "silent").to_numpy())
+    assert not np.delete(evoked, driven, axis=0).any()
+    for site in driven:
+        kind, latency = contacts["kind"][site], contacts["latency"][site]
+        peaks = ieeg.start + film.cuts[:, None] + latency
+        at_peak = windows_at_words(evoked[[site]], peaks, rate)[:, 0]
+        latents = at_cuts(film.latents, film.cuts)
+        design = np.hstack([latents[part].to_numpy().astype(float) for part in PARTS[kind]])
+        fitted = design @ np.linalg.lstsq(design, at_peak, rcond=None)[0]
+        assert np.corrcoef(fitted, at_peak)[0, 1] > 0.99
+    # the truth is that of the words, which cuts hardly reach
+    for name, off in (("snr", 0.02), ("n_effective", 0.02), ("expected_r", 0.01)):
+        before, after = (one.truth[name].to_numpy(dtype=float) for one in (without, ieeg))
+        np.testing.assert_allclose(after, before, rtol=off)
+    np.testing.assert_array_equal(ieeg.truth["weights"], without.truth["weights"])
 
 
 def test_ieeg_shows_what_was_planted(

@@ -23,6 +23,17 @@ def megabytes(job: dict[str, str]) -> int:
     return round(float(text[:-1]) * {"M": 1, "G": 1024}[text[-1]])
 
 
+def asked_by_kind(jobs: list[dict[str, str]]) -> str:
+    """Number of jobs of each kind, and the least and the most memory that one asked for."""
+    kinds: dict[str, list[int]] = {}
+    for job in jobs:
+        kind = job["comment"].removeprefix("rule_").split("_wildcards_")[0]
+        kinds.setdefault(kind, []).append(megabytes(job))
+    return "\n".join(
+        f"{kind}: {len(asked)} of {min(asked)} to {max(asked)} MB" for kind, asked in kinds.items()
+    )
+
+
 def test_a_study_runs_to_its_report(sent, cluster, undisturbed):
     study = sent("results", ".snakemake")
     done = study.call("--set-resources", "features:gpu_model=toy")
@@ -139,5 +150,5 @@ def test_the_demo_runs_to_its_report(sent, cluster):
     jobs = cluster.since(before)
     assert {job["state"] for job in jobs} == {"COMPLETED"}
     steps = int(re.findall(r"of (\d+) steps", done.stderr)[-1])
-    print(f"{steps} steps in {len(jobs)} Slurm jobs")
+    print(f"{steps} steps in {len(jobs)} Slurm jobs", asked_by_kind(jobs), sep="\n")
     assert len(jobs) < steps / 2

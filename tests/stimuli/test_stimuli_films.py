@@ -8,6 +8,7 @@ from films import grey_frames, write_film
 
 from braid.common import InputError
 from braid.stimuli import iter_frames, open_film
+from braid.stimuli.films import _Decoder
 
 
 def shown(path, times) -> list[int]:
@@ -117,3 +118,11 @@ def test_a_film_whose_frames_have_no_order(tmp_path):
     write_film(path, grey_frames(40, size=64), 10, "libx264")
     with pytest.raises(InputError, match=r"cinema\.avi: .*frame \d+ is out of its time\); copy"):
         shown(path, [0.0, 1.0])
+
+
+@pytest.mark.parametrize(("told", "count"), [("1", 1), ("3", 3), ("2,1", 2)])
+def test_decoding_takes_the_threads_of_the_job(film, monkeypatch, told, count):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    with _Decoder(film) as decoder:
+        assert sum(1 for _ in decoder) == 50
+        assert decoder.stream.codec_context.thread_count == count

@@ -10,9 +10,12 @@ import pytest
 
 from braid.common import InputError, read_array, write_array
 from braid.stimuli import responses_of
-from braid.stimuli.responses import window_starts
+from braid.stimuli.defaults import EVENT_LOCKED
+from braid.stimuli.responses import window_bins, window_means
 
 LOCKED = {"kind": "event_locked", "tmin": -0.5, "tmax": 1.5, "window": 0.2, "step": 0.05}
+# Subramaniam et al. 2024
+PUBLISHED = {**LOCKED, "tmin": -2.0, "tmax": 2.0, "step": 0.025, "bin_anchor": "start"}
 
 
 def table(onsets: list[tuple[str, float]], duration: float = 0.3) -> pd.DataFrame:
@@ -24,14 +27,50 @@ def table(onsets: list[tuple[str, float]], duration: float = 0.3) -> pd.DataFram
 
 
 def test_windows_end_by_tmax():
-    starts = window_starts(LOCKED)
+    starts = window_bins({**EVENT_LOCKED, **LOCKED})
     assert len(starts) == 37 and starts[0] == -0.5
     assert starts[-1] + 0.2 == pytest.approx(1.5)
-    # the 161 windows of 200 ms every 25 ms of the published design
-    published = {"tmin": -2.0, "tmax": 2.2, "window": 0.2, "step": 0.025}
-    assert len(window_starts(published)) == 161
+    wide = {**EVENT_LOCKED, **LOCKED, "tmin": 0, "tmax": 0.3, "window": 0.5}
     with pytest.raises(InputError, match=r"no window of 0\.5 s fits"):
-        window_starts({**LOCKED, "tmin": 0, "tmax": 0.3, "window": 0.5})
+        window_bins(wide)
+    with pytest.raises(InputError, match="'end' is not one of edges, start, center"):
+        window_bins({**wide, "bin_anchor": "end"})
+
+
+@pytest.mark.parametrize(
+    ("anchor", "tmax", "before"), [("edges", 2.2, 0.0), ("start", 2.0, 0.0), ("center", 2.0, 0.1)]
+)
+def test_the_161_windows_of_the_published_design(signal, anchor, tmax, before):
+    rate = 200.0
+    array = signal([2000], rate)
+    params = {**PUBLISHED, "tmax": tmax, "bin_anchor": anchor}
+    # the first window starts `before` s ahead of -2 s, the last ends 4.2 s later
+    first, last = 2.0 + before, 10.0 - 2.2 + before
+    onsets = [first - 1 / rate, first, 5.0, last, last + 1 / rate]
+    events = table([("task-film_run-1", onset) for onset in onsets])
+    response, dropped = responses_of(array, events, params)
+    bins = response["bin"].values.reshape(3, -1)[0]
+    np.testing.assert_allclose(bins, -2 + 0.025 * np.arange(161), atol=1e-12)
+    assert list(response["event"].values) == [1, 2, 3] and list(dropped["event"]) == [0, 4]
+    assert set(dropped["reason"]) == {"a window leaves the run"}
+    for b in (0, 80, 160):
+        begin = round((5.0 - before + bins[b]) * rate)
+        expected = array.values[begin : begin + 40].mean(axis=0, dtype=np.float64)
+        np.testing.assert_allclose(response.values[1].reshape(3, -1)[:, b], expected, atol=1e-6)
+
+
+def test_window_means_equal_a_naive_loop_to_1e_10():
+    noise = np.random.default_rng(4)
+    array = noise.normal(10, 50, (100_000, 3))
+    start = noise.integers(0, 100_000 - 600, (20, 1)) + np.arange(161)
+    values = np.full((21, 3, 161), np.nan)
+    window_means(array, start, 410, values, np.arange(1, 21))
+    for event in range(20):
+        for b in range(161):
+            begin = start[event, b]
+            expected = sum(array[begin : begin + 410]) / 410
+            np.testing.assert_allclose(values[event + 1, :, b], expected, rtol=0, atol=1e-10)
+    assert np.isnan(values[0]).all()
 
 
 @pytest.mark.parametrize("rate", [128.0, 100.0, 512.0])

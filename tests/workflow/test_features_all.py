@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from small_study import ROOT, SmallStudy, said
@@ -78,6 +79,9 @@ def test_a_run_without_the_recordings_stops_at_once(name, snakemake, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+STUDIED = ("onehot", "toy-bert", "ours")
+
+
 class Shared(SmallStudy):
     """A study of two analyses of the same stimuli, with a network from the hub's local cache."""
 
@@ -87,18 +91,27 @@ class Shared(SmallStudy):
         self.config["datasets"]["blocks"]["subjects"] = ["01"]
         analysis = self.config["analyses"]["blocks"]
         analysis["models"] = ["onehot", "toy-bert"]
+        names = ["cat", "face", "house", "shoe"]
+        (folder / "bids" / "names.txt").write_text("\n".join(names))
+        self.write_given(1)
         again = {
             **analysis,
-            "models": ["hub-bert", "toy-bert"],
+            "models": ["hub-bert", "toy-bert", "ours"],
             "ridge": {"alpha_scale": "absolute"},
         }
         self.config["analyses"]["again"] = again
         self.registry = yaml.safe_load((folder / "config" / "models.yaml").read_text())
         toy = {k: v for k, v in self.registry["toy-bert"].items() if k != "path"}
         self.registry["hub-bert"] = {**toy, "hub": "some/bert", "parameters": 100}
+        found = {"path": "ours.npy", "key": "text", "keys": "names.txt"}
+        self.registry["ours"] = {"source": "given", "modality": "given", "settings": found}
         files = self.put_into_cache(folder / "resources" / "toys" / "toy-bert")
         self.lock: dict[str, Any] = {"some/bert": {"revision": COMMIT, "files": files}}
         self.write_config()
+
+    def write_given(self, scale: float) -> None:
+        """Write an array of given features, a row per label, into the data set's root."""
+        np.save(self.folder / "bids" / "ours.npy", scale * np.eye(4))
 
     def put_into_cache(self, network: Path) -> dict[str, dict[str, Any]]:
         """Lay a network out as the library of the hub does; gives what the lock says of it."""
@@ -123,7 +136,7 @@ class Shared(SmallStudy):
 
     def features(self, *arguments: str) -> Any:
         environment = {**os.environ, "HF_HOME": str(self.cache), "HF_HUB_OFFLINE": "1"}
-        return self.snakemake("--cores", "1", *arguments, "features_all", env=environment)
+        return self.snakemake("--cores", "2", *arguments, "features_all", env=environment)
 
     def listed(self) -> set[tuple[str, str]]:
         """Features that a dry-run lists."""
@@ -152,17 +165,7 @@ def edited(made: Shared) -> Iterator[Shared]:
 
 def test_analyses_of_the_same_stimuli_share_their_features(tmp_path):
     study = Shared(tmp_path)
-    assert study.listed() == {("again", model) for model in ("onehot", "toy-bert", "hub-bert")}
-
-
-def test_a_network_that_is_not_locked_tells_how_to_fetch_it(tmp_path):
-    study = Shared(tmp_path)
-    study.lock = {}
-    study.write_config()
-    assert ("again", "hub-bert") in study.listed()
-    done = study.features()
-    assert done.returncode != 0
-    assert "the lock file of the registry has no entry of some/bert; run `python -m" in done.stderr
+    assert study.listed() == {("again", model) for model in (*STUDIED, "hub-bert")}
 
 
 def test_other_units_are_other_stimuli(edited):
@@ -173,7 +176,20 @@ def test_other_units_are_other_stimuli(edited):
 
 def test_made_features_are_not_made_again(edited):
     assert edited.listed() == set()
+
+
+def test_given_arrays_that_changed_are_read_again(edited):
+    edited.write_given(2)
+    assert edited.listed() == {("again", "ours")}
+    edited.write_given(1)
+    assert edited.listed() == set()
+
+
+def test_what_features_do_not_depend_on_makes_nothing(edited):
     edited.config["analyses"] = dict(reversed(edited.config["analyses"].items()))
+    # what only describes a network, and what is locked of another
+    edited.registry["hub-bert"] |= {"licence": "MIT", "parameters": 200, "state": "tiny"}
+    edited.lock["other/network"] = {"revision": COMMIT, "files": {}}
     edited.write_config()
     assert edited.listed() == set()
 
@@ -184,24 +200,25 @@ def test_an_edited_entry_makes_only_its_own(edited):
     assert edited.listed() == {("again", "toy-bert")}
 
 
-def test_what_only_describes_a_network_makes_nothing(edited):
-    edited.registry["hub-bert"] |= {"licence": "MIT", "parameters": 200, "state": "tiny"}
-    edited.write_config()
-    assert edited.listed() == set()
-
-
 def test_another_lock_makes_only_what_it_locks(edited):
-    edited.lock["other/network"] = {"revision": COMMIT, "files": {}}
-    edited.write_config()
-    assert edited.listed() == set()
     edited.lock["some/bert"]["revision"] = "b" * 40
     edited.write_config()
     assert edited.listed() == {("again", "hub-bert")}
 
 
+# the next two come last: a job that fails removes its manifest
 def test_a_file_that_differs_from_the_lock_stops_the_run(edited):
     edited.lock["some/bert"]["files"]["model.safetensors"]["sha256"] = "0" * 64
     edited.write_config()
     done = edited.features()
     assert done.returncode != 0
     assert re.search(r"braid: model 'hub-bert': \S+model\.safetensors has SHA-256", done.stderr)
+
+
+def test_a_network_that_is_not_locked_tells_how_to_fetch_it(edited):
+    edited.lock = {}
+    edited.write_config()
+    assert ("again", "hub-bert") in edited.listed()
+    done = edited.features()
+    assert done.returncode != 0
+    assert "the lock file of the registry has no entry of some/bert; run `python -m" in done.stderr

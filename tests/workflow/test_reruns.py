@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from copy import copy, deepcopy
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def per_subject(*rules: str, subjects=SUBJECTS) -> set[str]:
 COMPARED = per_subject("compare")
 SHOWN = {"collect", "report"}
 COMPONENTS = {"components dimensions"}
+ONE_MORE = ("01", "02", "03")
 PROJECTED = {"networks": ["toy-vit", "toy-bert"], "projection": {}}
 
 
@@ -143,12 +145,12 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     # whether a further subject saw units that the others did not is known only when the table of
     # units is made: what follows from it is listed, and features come from the store
     "one subject more": (
-        config(lambda c: c["datasets"]["blocks"].update(subjects=["01", "02", "03"])),
+        config(lambda c: c["datasets"]["blocks"].update(subjects=list(ONE_MORE))),
         per_subject("index_bids", "preprocess_bold", "events", "responses", subjects=["03"])
         | {"index_dataset blocks", "units blocks"}
         | {f"features blocks/{model}" for model in MODELS}
-        | per_fit("design", "fit", "permute", subjects=["01", "02", "03"])
-        | per_subject("compare", subjects=["01", "02", "03"])
+        | per_fit("design", "fit", "permute", subjects=ONE_MORE)
+        | per_subject("compare", subjects=ONE_MORE)
         | COMPONENTS
         | SHOWN,
     ),
@@ -196,4 +198,39 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(finished, name):
         finished.config = before
         shutil.copytree(kept, finished.folder, dirs_exist_ok=True)
         shutil.rmtree(kept)
+    assert listed == expected, f"missing {expected - listed}; too many {listed - expected}"
+
+
+def with_one_subject_more(finished: SmallStudy, folder: Path) -> SmallStudy:
+    """Copy the finished study and give it a third subject, of whom nothing is made yet."""
+    study = copy(finished)
+    study.folder, study.config = folder, deepcopy(finished.config)
+    study.results = folder / "results" / "small"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    study.config["datasets"]["blocks"]["subjects"] = list(ONE_MORE)
+    study.write_config()
+    return study
+
+
+@pytest.mark.parametrize("label", ["shoe", "chair"])
+def test_units_that_are_made_first_keep_the_other_subjects(finished, tmp_path, label):
+    """Whether the units are what they were is known to a plan that is made after them."""
+    study = with_one_subject_more(finished, tmp_path / "clone")
+    for events in (study.folder / "bids" / "sub-03" / "func").glob("*_events.tsv"):
+        events.write_text(events.read_text().replace("shoe", label))
+    done = study.snakemake("--cores", "2", "--until", "units")
+    assert done.returncode == 0, said(done)
+    again, features = ["03"], set()
+    if label == "chair":  # the others have not seen it
+        again, features = ONE_MORE, {f"features blocks/{model}" for model in MODELS}
+    expected = (
+        per_subject("preprocess_bold", "responses", subjects=["03"])
+        | {"index_dataset blocks"}
+        | features
+        | per_fit("design", "fit", "permute", subjects=again)
+        | per_subject("compare", subjects=again)
+        | COMPONENTS
+        | SHOWN
+    )
+    listed = jobs_of(study)
     assert listed == expected, f"missing {expected - listed}; too many {listed - expected}"

@@ -87,6 +87,7 @@ rule evaluate:
     input:
         tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
         transfers=transfers_of_all() if SIMULATED else [],
+        integrations=integrations_of_all("sites") if SIMULATED else [],
         truth=SIMULATED.get("truth", []),
     output:
         table=f"{RESULTS}/evaluation.tsv",
@@ -104,6 +105,7 @@ rule evaluate:
     params:
         analyses=truth_slice(),
         transfers=study.ordered(config["transfers"]),
+        integrations=integrated_slice(),
         expect=study.ordered(config["expect"]),
         code=rooms("inference"),
     script:

@@ -6,11 +6,14 @@ rule report:
         tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
         manifests=features_of_all(),
         transfers=transfers_of_all(),
+        integrations=integrations_of_all(),
         components=components_of_all(),
         probes=probes_of_all(),
         indexes=expand(f"{RESULTS}/index/{{dataset}}.tsv", dataset=sorted(DATASETS)),
         dropped=dropped_of_all(),
         quality=clean_of_all("_quality.json"),
+        # for the space of the electrodes' coordinates
+        clean=clean_of_all(".nc") if INTEGRATIONS else [],
         validation=expand(f"{RESULTS}/validation/{{dataset}}.json", dataset=sorted(DATASETS)),
         evaluation=f"{RESULTS}/evaluation.tsv" if SIMULATED or config["expect"] else [],
     output:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from braid.common import job_log, provenance, read_table, write_table
-from braid.inference import EVALUATION_COLUMNS, check_expectations, evaluate
+from braid.inference import EVALUATION_COLUMNS, check_expectations, evaluate, evaluate_integration
 
 with job_log(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -17,6 +17,13 @@ with job_log(snakemake.log[0]):
     if inputs.truth:
         truth = read_table(inputs.truth)
         found.append(evaluate(tables, truth, params.analyses, params.transfers))
+        for path in map(Path, inputs.integrations):
+            name, profile = path.parts[-3:-1]
+            found.append(
+                evaluate_integration(
+                    name, profile, params.integrations[name], read_table(path), truth
+                )
+            )
     # an empty table would turn the columns' types into object
     table = pd.concat([part for part in found if len(part)] or found, ignore_index=True)
     write_table(snakemake.output.table, table, EVALUATION_COLUMNS, **provenance(inputs))

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from braid.common.errors import InputError
+from braid.inference.integration_profiles import settings as profile_settings
 
 Config = dict[str, Any]
 PathLike = str | os.PathLike[str]
@@ -178,6 +179,8 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
         read_yaml(Path(schemas) / "models.schema.yaml"),
         str(study["models"]),
     )
+    for entry in study["integrations"].values():
+        _add_low_level(entry, study["analyses"])
     for name, analysis in study["analyses"].items():
         _split_combinations(analysis)
         _known(analysis["dataset"], study["datasets"], f"{where}: analyses.{name}.dataset")
@@ -288,10 +291,16 @@ def locked(entry: Mapping[str, Any], lock: Mapping[str, Any]) -> Config:
 def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> None:
     """Check the names in transfers, components and probes."""
     analyses = study["analyses"]
+    for name, analysis in analyses.items():
+        if analysis["compare"] and not analysis["fit"]:
+            raise InputError(
+                f"{where}: analyses.{name}.compare: there is nothing to compare with 'fit: false'; "
+                "leave one of the two out"
+            )
     for name, entry in study["transfers"].items():
         place = f"{where}: transfers.{name}"
         for side in ("source", "target"):
-            _known(entry[side], analyses, f"{place}.{side}")
+            _fitted(entry[side], analyses, f"{place}.{side}")
             for model in entry["models"]:
                 _known(model, models_of(analyses[entry[side]]), f"{place}.models")
                 if projection_of(analyses[entry[side]], model) is not None:
@@ -309,9 +318,11 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
             )
     for name, entry in study["components"].items():
         place = f"{where}: components.{name}"
-        _known(entry["analysis"], analyses, f"{place}.analysis")
+        _fitted(entry["analysis"], analyses, f"{place}.analysis")
         analysis = analyses[entry["analysis"]]
         _known(entry["model"], fitted_networks(analysis), f"{place}.model")
+    for name, entry in study["integrations"].items():
+        _check_integration(entry, study, f"{where}: integrations.{name}")
     for name, entry in study["probes"].items():
         place = f"{where}: probes.{name}"
         _known(entry["analysis"], analyses, f"{place}.analysis")
@@ -320,6 +331,79 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
             raise InputError(
                 f"{place}.model: {entry['model']} is no vision-language network; pairing needs one"
             )
+
+
+def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> None:
+    """Check the names and settings of an integration."""
+    analyses, datasets = study["analyses"], set()
+    for alignment, analysis in entry["alignments"].items():
+        key = f"{place}.alignments.{alignment}"
+        _known(analysis, analyses, key)
+        datasets.add(analyses[analysis]["dataset"])
+        if analyses[analysis]["design"]["kind"] != "event_locked":
+            raise InputError(
+                f"{key}: the design of analysis {analysis} is not event_locked; integration is "
+                "asked of events"
+            )
+        models = [*networks_of(analyses[analysis]), *analyses[analysis]["combinations"]]
+        for role in ("multimodal", "unimodal", "linear", "matched"):
+            for model in entry.get(role, []):
+                _known(model, models, f"{place}.{role} (analysis {analysis})")
+        for pair in entry["pairs"].values():
+            for model in pair:
+                _known(model, models, f"{place}.pairs (analysis {analysis})")
+        if "low_level" in entry:
+            _known(entry["low_level"], models, f"{place}.low_level (analysis {analysis})")
+            for model, joined in with_low_level(entry).items():
+                if joined not in models:
+                    raise InputError(
+                        f"{place}.beyond_low_level: {model} and {entry['low_level']} cannot be put "
+                        "side by side; both must be networks or lists of networks"
+                    )
+    if len(datasets) > 1:
+        raise InputError(
+            f"{place}.alignments: the analyses are of the data sets "
+            f"{' and '.join(sorted(datasets))}, but the alignments of an electrode are of one"
+        )
+    if entry["beyond_low_level"] and "low_level" not in entry:
+        raise InputError(f"{place}.beyond_low_level: name the low-level features (key low_level)")
+    for profile in entry["profiles"]:
+        try:
+            settings = integration_settings(entry, profile)
+        except InputError as error:
+            raise InputError(f"{place}.profiles.{profile}: {error}") from None
+        if settings["bin_filter"] == "perm_fdr":
+            roles = integration_roles(entry, analyses, {})
+            for analysis in entry["alignments"].values():
+                _fitted(analysis, analyses, f"{place}.profiles.{profile}.bin_filter")
+                for model in integration_models(roles):
+                    known = models_of(analyses[analysis])
+                    _known(model, known, f"{place}.profiles.{profile}.bin_filter ({analysis})")
+
+
+def with_low_level(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Name the combinations of candidates and low-level features that are asked for."""
+    if not entry["beyond_low_level"]:
+        return {}
+    asked = [*entry["multimodal"], *entry["unimodal"]]
+    return {model: f"{model}_with_{entry['low_level']}" for model in asked}
+
+
+def _add_low_level(entry: Mapping[str, Any], analyses: Mapping[str, Config]) -> None:
+    """Add the combinations that `beyond_low_level` asks for to the analyses of an integration.
+
+    Names that are wrong add nothing; they are told of when names are checked.
+    """
+    joined = with_low_level(entry) if "low_level" in entry else {}
+    for analysis in (analyses.get(name, {}) for name in entry["alignments"].values()):
+        some = dict(analysis.get("combinations", {}))
+        low = some.get(entry.get("low_level"))
+        for model, name in joined.items():
+            members = some.get(model, [model])
+            if isinstance(low, list) and isinstance(members, list):
+                some.setdefault(name, list(dict.fromkeys([*members, *low])))
+        if joined and analysis:
+            analysis["combinations"] = some
 
 
 def _split_combinations(analysis: Config) -> None:
@@ -359,6 +443,13 @@ def _placed(text: str, study: Config, where: str, key: str) -> str:
     return text
 
 
+def _fitted(name: str, analyses: Mapping[str, Any], where: str) -> None:
+    """Stop unless there is an analysis of this name that fits its models."""
+    _known(name, analyses, where)
+    if not analyses[name]["fit"]:
+        raise InputError(f"{where}: analysis {name} has 'fit: false', but its fits are needed here")
+
+
 def _known(name: str, valid: Iterable[str], where: str) -> None:
     names = sorted(valid)
     if name not in names:
@@ -386,6 +477,86 @@ def models_of(analysis: Mapping[str, Any]) -> list[str]:
 def projection_of(analysis: Mapping[str, Any], model: str) -> Config | None:
     """Give the settings of the projection that a combination learns; None for other models."""
     found: Config | None = analysis.get("projections", {}).get(model)
+    return found
+
+
+def integration_settings(entry: Mapping[str, Any], profile: str) -> Config:
+    """Give the settings of a profile with what an integration changes, in all and in this one."""
+    return profile_settings(profile, **{**entry["settings"], **entry["profiles"][profile]})
+
+
+def integration_roles(
+    entry: Mapping[str, Any],
+    analyses: Mapping[str, Mapping[str, Any]],
+    registry: Mapping[str, Mapping[str, Any]],
+) -> Config:
+    """Models of an integration by role, with the untrained twins that its analyses run.
+
+    Returns
+    -------
+    dict
+        As `braid.inference.compare_candidates` and the tables take them: `multimodal`, `unimodal`,
+        `linear`, `matched` (if given), `pairs`, `untrained` (twin by network), `objectives`.
+    """
+    asked = list(dict.fromkeys([*entry["multimodal"], *entry["unimodal"]]))
+    run = [set(networks_of(analyses[name])) for name in entry["alignments"].values()]
+    twins = {model: f"{model}{UNTRAINED}" for model in asked}
+    objectives = {
+        model: entry["objectives"].get(model, registry.get(base_of(model), {}).get("objective"))
+        for model in asked
+    }
+    return {
+        **{role: list(entry[role]) for role in ("multimodal", "unimodal", "linear")},
+        **({"matched": list(entry["matched"])} if "matched" in entry else {}),
+        "pairs": dict(entry["pairs"]),
+        **({"low_level": entry["low_level"]} if "low_level" in entry else {}),
+        **({"with_low_level": joined} if (joined := with_low_level(entry)) else {}),
+        "untrained": {
+            model: twin for model, twin in twins.items() if all(twin in names for names in run)
+        },
+        "objectives": {model: what for model, what in objectives.items() if what},
+    }
+
+
+def integration_models(roles: Mapping[str, Any]) -> list[str]:
+    """Names of all models that an integration compares, each once."""
+    named = [roles[role] for role in ("multimodal", "unimodal", "linear")]
+    named += [roles.get("matched", []), *roles["pairs"].values(), roles["untrained"].values()]
+    named += [[roles[key]] for key in ("low_level",) if key in roles]
+    named += [roles.get("with_low_level", {}).values()]
+    return list(dict.fromkeys(model for some in named for model in some))
+
+
+def integration_layer(entry: Mapping[str, Any], model: str) -> str:
+    """Layer of a model that an integration takes; an untrained twin has that of its network."""
+    return str(entry["layers"].get(model, entry["layers"].get(base_of(model), entry["layer"])))
+
+
+BOOTSTRAPPED = (
+    *("folds", "embargo", "alphas", "alpha_scale", "standardize", "draws", "event_block", "level"),
+)
+"""Settings of an integration that its event bootstraps depend on."""
+CORRECTED = ("defaults", "fdr_order", "q")
+"""Settings that come in after all comparisons are made."""
+
+
+def shared_bootstraps(integrations: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Which profiles of an integration bootstrap alike, so that each bootstrap is made once.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        By integration, each profile and the first of those with the same settings of the
+        bootstrap: the one under whose name its files lie.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, entry in integrations.items():
+        first: dict[str, str] = {}
+        found[name] = {}
+        for profile in entry["profiles"]:
+            values = integration_settings(entry, profile)
+            key = repr([ordered(values[key]) for key in BOOTSTRAPPED])
+            found[name][profile] = first.setdefault(key, profile)
     return found
 
 

@@ -42,7 +42,7 @@ def read_events(
     _check_quotes(table, path)
     for name in ("onset", "duration", "stim_time"):
         if name in table.columns:
-            table[name] = _numbers(table[name], name, path)
+            table[name] = seconds(table[name], name, path)
     return table
 
 
@@ -57,7 +57,7 @@ def _check_quotes(table: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+def seconds(column: pd.Series, name: str, path: Path) -> pd.Series:
     """Convert a column to float64; the first cell that is no number is named."""
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     wrong = np.flatnonzero(numbers.isna() & column.notna())

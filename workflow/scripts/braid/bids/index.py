@@ -141,7 +141,8 @@ def _bids_files(
         if path.name.endswith((".json", ".tsv")):
             raise InputError(
                 f"{path}: recording absent: there is this file but no "
-                f"{' or '.join(_EXTENSIONS[spec['kind']])} file beside it; fetch the recording, or "
+                f"{' or '.join(_EXTENSIONS[spec['kind']])} file beside it; fetch the recording "
+                "(`datalad get` in a git-annex checkout), or "
                 f"leave it out through `datasets.{name}.subjects`, `sessions`, `acquisitions` or "
                 "`runs`"
             )
@@ -305,8 +306,8 @@ def _row(
     }
     if companions["events"] is not None:
         events = read_events(companions["events"])
-        # some recordings state one sample too few, and tables are often written to 1 ms
-        tolerance = max(1.0 / header.sampling_frequency, 1e-3)
+        # some recordings are one sample short, and onset and duration are often written to 1 ms
+        tolerance = 1.0 / header.sampling_frequency + 1e-3
         check_events_inside(events, companions["events"], path, header.duration, tolerance)
     return row
 

@@ -16,7 +16,20 @@ from braid.common.files import PathLike, atomic_path, plain
 Key = TypeVar("Key")
 
 
-def write_array(path: PathLike, array: xr.Dataset | xr.DataArray, **attrs: Any) -> None:
+_PACKED = {
+    "dtype": "int16",
+    "scale_factor": np.float32(1 / 32000),
+    "_FillValue": np.int16(-32768),
+}
+
+
+def write_array(
+    path: PathLike,
+    array: xr.Dataset | xr.DataArray,
+    *,
+    packed: Sequence[str] = (),
+    **attrs: Any,
+) -> None:
     """Write a labelled array as compressed netCDF4 (h5netcdf), atomically.
 
     Parameters
@@ -25,15 +38,23 @@ def write_array(path: PathLike, array: xr.Dataset | xr.DataArray, **attrs: Any) 
         Destination, ending in `.nc`.
     array : xarray.Dataset or xarray.DataArray
         A DataArray needs a name.
+    packed : sequence of str
+        Variables with values from -1 to 1, as correlations are, that are kept as integers of 16
+        bits, in steps of 1/32000; they are read as float32.
     **attrs
         Global attributes to add; mappings and lists of text are stored as JSON text.
     """
     dataset = array.to_dataset() if isinstance(array, xr.DataArray) else array.copy()
     dataset.attrs = {name: _attribute(value) for name, value in {**dataset.attrs, **attrs}.items()}
     encoding = {
-        str(name): {"zlib": True, "complevel": 1, "shuffle": True}
+        str(name): {
+            "zlib": True,
+            "complevel": 1,
+            "shuffle": True,
+            **(_PACKED if name in packed else {}),
+        }
         for name, variable in dataset.data_vars.items()
-        if np.issubdtype(variable.dtype, np.number) and variable.size > 1024
+        if np.issubdtype(variable.dtype, np.number) and (variable.size > 1024 or name in packed)
     }
     with atomic_path(path) as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)

@@ -16,6 +16,7 @@ _TEXT_COLUMNS = (
     *("participant_id", "subject", "session", "task", "acquisition", "run", "name", "channel"),
     *("target", "site", "unit", "text", "word", "sentence", "stim_file", "stimulus", "model"),
     *("layer", "region", "trial_type", "dataset", "analysis", "comparison", "transfer", "probe"),
+    *("alignment", "test", "scope", "status", "side", "objective"),
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from braid.encoding.freedman_lane import unique_part_test
     from braid.encoding.grid import Grid, make_grid
     from braid.encoding.partition import variance_partition
-    from braid.encoding.planner import Plan, plan_memory, predict_job_mb
+    from braid.encoding.planner import Plan, plan_memory, predict_bootstrap_mb, predict_job_mb
     from braid.encoding.solver import prepare
 else:
     __getattr__ = lazy_names(
@@ -58,6 +58,7 @@ else:
             "planner": (
                 "Plan",
                 "plan_memory",
+                "predict_bootstrap_mb",
                 "predict_job_mb",
             ),
             "solver": ("prepare",),
@@ -82,6 +83,7 @@ __all__ = [
     "make_folds",
     "make_grid",
     "plan_memory",
+    "predict_bootstrap_mb",
     "predict_job_mb",
     "prepare",
     "read_design",

@@ -14,6 +14,8 @@ _CAP = 2048  # targets of a block on the CPU; larger ones no longer gain speed
 MEMORY_MB = 1500.0
 _SLACK = 1.08  # what the allocator takes on top of the arrays; measured
 _DRAW = 16.0  # bytes per draw and target: the score, and the statistic in float64 with a copy
+_COPIES = 3  # of the rows of targets, while an event bootstrap makes them ready
+_TILE = 512  # targets; a multiple of all that `tile_width` gives
 _BASE_MB = 350.0  # the interpreter with NumPy, SciPy, xarray, pandas and scikit-learn
 
 
@@ -261,6 +263,95 @@ def predict_job_mb(
     arrays = 4.0 * n * p * (layers + 1) + 4.0 * n * targets * 3
     results = targets * (layers * n_folds * (4.0 * 3 + 8.0 * 4) + draws * _DRAW)
     return int(-(-(_BASE_MB + (arrays + results) / MB + peak) // 1))
+
+
+def predict_bootstrap_mb(
+    n: int,
+    p: int,
+    targets: int,
+    draws: int,
+    memory_mb: float = MEMORY_MB,
+    n_folds: int = 5,
+    alphas: int = 7,
+    layers: int = 1,
+    workers: int = 1,
+) -> int:
+    """Memory that the event bootstrap of one model needs, MB, from shapes alone.
+
+    Counts the interpreter, the design and the responses as read from their files (float32) and as
+    one replicate draws them, the folds with a validation and a test half each, the targets that
+    are worked on at a time, and the scores of all replicates. For a rule's `mem_mb`.
+
+    Parameters
+    ----------
+    n, p, targets : int
+        Events; features of the layer that is bootstrapped, times delays; electrodes times bins.
+    draws : int
+        Replicates of the job.
+    memory_mb : float
+        What limits the targets worked on at a time, as `bootstrap_events` takes it.
+    n_folds : int
+    alphas : int
+        Penalties in the grid.
+    layers : int
+        Layers of the design's file; all are read.
+    workers : int
+        Threads.
+    """
+    held = max(2, n // n_folds)
+    train = max(2, n - held)
+    form = "gram" if p <= train else "kernel"
+    # what an embargo cuts off: both ends of a block, and the end of its validation half
+    atoms = max(2 * n_folds, 5 * n_folds - 2)
+    size = p if form == "gram" else n
+    # small penalties of features that resemble one another need products in float64
+    costs = _costs(n, p, form, atoms, alphas, 8, [(train, held)], True)
+    block = bootstrap_width(n, size, atoms, 8, targets, memory_mb)
+    tile = min(block, costs.tile or block)
+    busy = min(workers, -(-block // tile))
+    one = tile * (costs.working + 8.0 * n_folds * size)
+    at_work = busy * (one + min(costs.buffer[0] * tile, costs.buffer[1]))
+    copies = _COPIES * 4.0 * n * block
+    solver = costs.always + n_folds * costs.each + copies + max(costs.making, at_work)
+    arrays = 4.0 * n * p * (layers + 2) + 4.0 * n * targets * 2
+    results = 4.0 * 2 * draws * targets
+    return int(-(-(_BASE_MB + (arrays + results + _SLACK * solver) / MB) // 1))
+
+
+def bootstrap_width(
+    n: int,
+    size: int,
+    atoms: int,
+    itemsize: int,
+    targets: int,
+    memory_mb: float,
+    whole: bool = False,
+) -> int:
+    """Targets of an event bootstrap that are made ready at a time, in a quarter of the memory.
+
+    Copies of their rows count; `whole` (on a GPU, where there are no tiles) also their
+    cross-products with all atoms.
+    """
+    column = _COPIES * 4.0 * n + (itemsize * (atoms + 8.0) * size if whole else 0.0)
+    width = int(0.25 * memory_mb * MB // column)
+    # whole tiles, so that results do not hang on the limit
+    width = width // _TILE * _TILE if width >= _TILE else max(width, FLOOR)
+    return min(width, max(targets, 1))
+
+
+def predict_bootstrap_minutes(n: int, p: int, targets: int, draws: int) -> int:
+    """Time that the event bootstrap of one model may take on one core, for a rule's `runtime`.
+
+    Products with targets are most of it: 14 s of one x86-64 core for 3,000 events, 768 features
+    and 24,150 targets. Three times that, as cores differ, and a quarter of an hour.
+
+    Parameters
+    ----------
+    n, p, targets, draws : int
+        As for `predict_bootstrap_mb`.
+    """
+    seconds = 14.0 / (3000 * 768 * 24150) * n * min(n, p) * targets
+    return 15 + int(3 * draws * seconds / 60)
 
 
 def _largest(costs: Costs, keep: int, wanted: int, workers: int, limit: float) -> int:

@@ -607,6 +607,50 @@ def inner_scores(
     return _tiled(problem, y, work)[0]
 
 
+def cross_validate_halves(
+    problem: Problem, y: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose one penalty per target on all folds' validation halves, and score the test halves.
+
+    Folds of the scheme `halves`: each has one inner split, which trains on the fold's own training
+    rows, so that targets are projected once for both. Everything is done tile by tile of targets:
+    cross-products with the atoms are never held for more.
+
+    Parameters
+    ----------
+    problem : Problem
+    y : array, (rows in use, targets)
+        Arranged (`Problem.arrange`) and centred targets, without NaN.
+    grid : Grid
+
+    Returns
+    -------
+    validation, test : numpy.ndarray of float64, (targets,)
+        Mean Pearson r over folds at the penalty with the highest mean over validation halves.
+    """
+    form, layout = problem.form, problem.form.layout
+
+    def work(crossed: Crossed, _: slice) -> tuple[np.ndarray, ...]:
+        projected: list[Array] = []
+        validation = _Mean((len(grid.values), crossed.y.shape[1]))
+        for fold in problem.folds:
+            (split,) = fold.inner
+            projected.append(form.project(form.basis(layout.members(fold.train)), crossed))
+            found = _measured(problem, crossed, split, grid, "r", projected[-1])
+            validation.add(found["r"])
+        index = choose(validation.mean())
+        test = _Mean((crossed.y.shape[1],))
+        for fold, w in zip(problem.folds, projected, strict=True):
+            basis = form.basis(layout.members(fold.train))
+            alpha = grid.absolute(basis.mean_eigenvalue)[index]
+            test.add(_score(problem, crossed, fold, alpha, "r", w))
+        return np.take_along_axis(validation.mean(), index[None], axis=0)[0], test.mean()
+
+    _warm(problem, problem.folds, grid, scored=True)
+    of_validation, of_test = _tiled(problem, y, work)
+    return of_validation, of_test
+
+
 def cross_tiles(problem: Problem, y: np.ndarray, apart: bool) -> Tiles:
     """Make arranged and centred targets ready, in tiles that are worked on side by side if asked.
 
@@ -724,12 +768,18 @@ def _select(
 
 
 def _measured(
-    problem: Problem, crossed: Crossed, split: Split, grid: Grid, select: str
+    problem: Problem,
+    crossed: Crossed,
+    split: Split,
+    grid: Grid,
+    select: str,
+    projected: Array | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores on one inner fold for every penalty, (alphas, targets)."""
+    """Scores on one inner fold for every penalty, (alphas, targets); `projected`: W, if made."""
     form = problem.form
     basis, held, alpha, penalties = _inside(problem, split, grid)
-    w, cross = form.project(basis, crossed), form.test_cross(basis, held, crossed)
+    w = form.project(basis, crossed) if projected is None else projected
+    cross = form.test_cross(basis, held, crossed)
     found = sweep(form.backend, held, penalties, w, cross, select != "r")
     return _measure(basis, held, crossed, alpha[:, None], found, select, form.dtype)
 
@@ -796,13 +846,19 @@ def _measure(
 
 
 def _score(
-    problem: Problem, crossed: Crossed, fold: Fold, alpha: np.ndarray, measure: str
+    problem: Problem,
+    crossed: Crossed,
+    fold: Fold,
+    alpha: np.ndarray,
+    measure: str,
+    projected: Array | None = None,
 ) -> np.ndarray:
-    """Held-out r, or another measure, of one outer fold at given penalties."""
+    """Held-out r, or another measure, of one outer fold at given penalties (see `_measured`)."""
     form, layout = problem.form, problem.form.layout
     basis = form.basis(layout.members(fold.train))
     held = form.held_out(basis, layout.members(fold.test))
-    b = shrunk(form.backend, basis, form.project(basis, crossed), alpha)
+    w = form.project(basis, crossed) if projected is None else projected
+    b = shrunk(form.backend, basis, w, alpha)
     other = _scored_against(form, basis, held, crossed)
     shift = None
     if measure != "r":

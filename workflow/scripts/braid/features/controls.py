@@ -18,6 +18,7 @@ from braid.features.windows import Rows
 from braid.models import LoadedModel
 from braid.models.digests import digest, file_digest
 from braid.models.registry import nearest
+from braid.stimuli.arrays import split_dataset
 
 _BLOCK = 4096
 
@@ -107,6 +108,10 @@ def control_content(model: LoadedModel, units: Sequence[Unit], root: str | Path)
         # where a file lies does not matter, what is in it does
         kept = {"key": settings["key"], "files": given_content(root, settings)}
         content["settings"] = kept
+        # digests of units are those of whole files
+        datasets = [split_dataset(unit.stimulus)[1] for unit in units]
+        if any(datasets) and not settings["path"]:
+            content["datasets"] = digest(datasets)
     if model.source == "word_frequency":
         content["table"] = file_digest(_table(model.name, root, settings))
     if model.source in _OF_SOUND:

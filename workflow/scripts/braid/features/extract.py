@@ -16,11 +16,12 @@ from braid.common import InputError, progress
 from braid.features.controls import control_content, control_rows
 from braid.features.passes import Item, clip_of, distinct_items, run_items
 from braid.features.reduce import reduction_of
+from braid.features.regions import regions_content
 from braid.features.store import FeatureStore, Writer, key_of
-from braid.features.units import Unit, blanked, read_units, units_digest
+from braid.features.units import Unit, blanked, mismatched, read_units, units_digest
 from braid.models import Layer, LoadedModel
 from braid.models.digests import digest
-from braid.models.registry import CONTROLS, nearest
+from braid.models.registry import CONTROLS, nearest, pairing_of
 
 EXTRACTOR = "2"
 """Version of this room's computations; raise it when the same inputs give other numbers."""
@@ -51,8 +52,11 @@ def extract(
     Empty text is read as the network's special tokens alone (or one start token where it has none);
     a unit without a picture is shown zeros after the network's own normalisation, its mean colour.
     An entry with the key `clip` shows a stretch of the film from the unit's frame on instead of
-    that frame. An entry with the key `blank` sees all units so: its pictures, or its texts, are
-    left empty.
+    that frame. A network that takes regions of an object detector sees those of the entry's key
+    `regions` (see `iter_regions`), and one region of zeros where there is no picture. An entry with
+    the key `blank` sees all units so: its pictures, or its texts, are
+    left empty; one with the key `pairing` sees pictures and texts that do not belong together
+    (see `mismatched`).
     Text longer than the context is cut as the entry's `too_long` says, counted and warned of.
     The entry's `reduce` projects layers that are too wide (see `reduction_of`), its `dtype` float16
     halves what is stored.
@@ -90,6 +94,7 @@ def extract(
     settings = _settings(params)
     store = store if isinstance(store, FeatureStore) else FeatureStore(store)
     listed = blanked(read_units(units, stimuli_root), model.entry.get("blank"))
+    listed = mismatched(listed, pairing_of(model.entry))
     _check_modality(model, listed, settings)
     shared = _shared_fields(model, listed, settings, stimuli_root)
     own = {layer.name: _fields(model, layer, len(listed)) for layer in model.layers}
@@ -163,7 +168,9 @@ def _shared_fields(
 ) -> dict[str, Any]:
     """List everything that the features of all layers depend on."""
     control, clip = model.source in CONTROLS, clip_of(model)
+    regions = {} if model.regions is None else {"regions": regions_content(model, root)}
     return {
+        **regions,
         "extractor": EXTRACTOR,
         "stimuli": units_digest(units),
         "source": model.source,

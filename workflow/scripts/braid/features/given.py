@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from braid.common import InputError
-from braid.features.units import Unit, split_dataset, stimulus_digest, stimulus_path
+from braid.features.units import Unit, stimulus_path
 from braid.features.windows import Rows
+from braid.stimuli.arrays import array_digest, check_there, open_any, open_array, split_dataset
 
 _BLOCK = 4096
-_HDF5 = {".h5", ".hdf5", ".hdf", ".hf5"}
 _COLUMNS = ("unit", "stimulus", "text", "word")
 """Columns of the units table by which rows can be found."""
 
@@ -74,101 +74,9 @@ def given_content(root: str | Path, settings: Mapping[str, Any]) -> list[str]:
     for key in ("path", "keys"):
         if settings[key]:
             file, dataset = split_dataset(Path(root) / str(settings[key]))
-            _check_there(file)
-            found.append(f"{dataset} {stimulus_digest(file)}")
+            check_there(file)
+            found.append(f"{dataset} {array_digest(file)}")
     return found
-
-
-def open_array(path: Path) -> Any:
-    """Open a two-dimensional numeric array without reading it.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A `.npy` file, or an HDF5 (`.h5`, `.hdf5`, `.hdf`, `.hf5`) or Zarr (`.zarr`) store with the
-        name of the data set in it: `features.h5::layer_3`. The name may be left out where the store
-        holds one data set alone.
-
-    Returns
-    -------
-    numpy.ndarray, h5py.Dataset or zarr.Array
-        (row, feature); rows are read when they are asked for.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged, or holds no such array.
-    """
-    values = _open(path)
-    if len(values.shape) != 2 or not np.issubdtype(values.dtype, np.number):
-        raise InputError(
-            f"{path}: given features must be a table of numbers (row, feature), not "
-            f"{values.dtype} of shape {tuple(values.shape)}"
-        )
-    return values
-
-
-def _open(path: Path) -> Any:
-    """Open an array of any shape and type."""
-    file, dataset = split_dataset(path)
-    _check_there(file)
-    if file.suffix == ".zarr":
-        return _open_zarr(file, dataset)
-    if file.suffix.lower() in _HDF5:
-        return _open_hdf5(file, dataset)
-    if dataset:
-        raise InputError(f"{file}: only HDF5 and Zarr stores have data sets; remove '::{dataset}'")
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file}: cannot be read as a NumPy array ({error})") from None
-
-
-def _open_hdf5(file: Path, dataset: str) -> Any:
-    """Open a data set of an HDF5 file."""
-    import h5py
-
-    try:
-        store = h5py.File(file, "r")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read as HDF5 ({error})") from None
-    names: list[str] = []
-    store.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-    )
-    return store[_chosen(file, dataset, names)]
-
-
-def _open_zarr(file: Path, dataset: str) -> Any:
-    """Open an array of a Zarr store."""
-    import zarr
-
-    try:
-        store = zarr.open(file, mode="r")
-    except Exception as error:  # the library raises many kinds
-        raise InputError(f"{file}: cannot be read as Zarr ({error})") from None
-    if isinstance(store, zarr.Array):
-        return store
-    names = [name for name, item in store.members(max_depth=None) if isinstance(item, zarr.Array)]
-    return store[_chosen(file, dataset, names)]
-
-
-def _chosen(file: Path, dataset: str, names: Sequence[str]) -> str:
-    """Name of the data set that is meant."""
-    wanted = dataset.strip("/")
-    if wanted in names:
-        return wanted
-    if not wanted and len(names) == 1:
-        return names[0]
-    there = ", ".join(sorted(names)) or "none"
-    problem = f"it has no data set '{wanted}'" if wanted else "say which data set is meant"
-    raise InputError(f"{file}: {problem}; write {file.name}::NAME with one of: {there}")
-
-
-def _check_there(file: Path) -> None:
-    """Stop where a file is absent."""
-    if not file.exists():
-        raise InputError(f"{file}: no such file of features; correct the path in the settings")
 
 
 def _own_rows(name: str, units: Sequence[Unit], what: str) -> np.ndarray:
@@ -224,10 +132,10 @@ def _rows_in(
 def _names(path: Path) -> list[str]:
     """Names of rows: lines of a text file, or a one-dimensional array of text or numbers."""
     file, _ = split_dataset(path)
-    _check_there(file)
+    check_there(file)
     if file.suffix in (".txt", ".tsv", ".csv"):
         return file.read_text(encoding="utf-8-sig").splitlines()
-    values = _open(path)
+    values = open_any(path)
     if len(values.shape) != 1:
         raise InputError(f"{path}: names must be a list, not of shape {tuple(values.shape)}")
     return [key.decode() if isinstance(key, bytes) else str(key) for key in values[:]]

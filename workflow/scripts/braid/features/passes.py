@@ -25,6 +25,7 @@ from braid.common import BraidError, InputError
 from braid.features.ahead import map_ahead, run_ahead, run_behind
 from braid.features.memory import free_memory, units_that_fit
 from braid.features.pictures import Clip, Loader, iter_loaders, picture_order
+from braid.features.regions import iter_regions
 from braid.features.units import Unit
 from braid.models import LoadedModel, Tokens
 
@@ -200,7 +201,7 @@ def _batches(
     """Prepare the inputs and give them in batches of one shape, the longest texts first."""
     _one_thread()
     shown = [item.unit for item in items]
-    loaders = iter_loaders(shown, root, clip_of(model)) if model.sees else iter(())
+    loaders = _loaders(model, shown, root)
     window = size * _WINDOWS[model.modality]
     with ThreadPoolExecutor(workers, "braid-pictures", initializer=_one_thread) as pool:
         for start in range(0, len(items), window):
@@ -213,6 +214,17 @@ def _batches(
                 batch = _alike(inputs[:size])
                 del inputs[: len(batch)]
                 yield _Prepared(batch, _stacked(model, batch))
+
+
+def _loaders(
+    model: LoadedModel, units: Sequence[Unit], root: str | Path
+) -> Iterator[Loader | None]:
+    """Give for each unit a function that gives what the network sees of it."""
+    if not model.sees:
+        return iter(())
+    if model.regions is not None:
+        return iter_regions(model, units, root)
+    return iter_loaders(units, root, clip_of(model))
 
 
 def _workers(model: LoadedModel) -> int:
@@ -287,8 +299,7 @@ def _look(model: LoadedModel, item: Item, load: Loader | None) -> dict[str, Tens
     """Prepare a picture with the network's processor; without one, zeros after normalisation."""
     assert model.see is not None
     clip = clip_of(model)
-    shape = (224, 224, 3) if clip is None else (clip.frames, 224, 224, 3)
-    picture = np.full(shape, 128, dtype=np.uint8) if load is None else load()
+    picture = _nothing(model, clip) if load is None else load()
     try:
         if clip is None or model.watch is None:
             image = model.see(picture)
@@ -305,6 +316,14 @@ def _look(model: LoadedModel, item: Item, load: Loader | None) -> dict[str, Tens
         return image
     # masks, sizes and place holders are whole numbers
     return {key: value * 0 if value.is_floating_point() else value for key, value in image.items()}
+
+
+def _nothing(model: LoadedModel, clip: Clip | None) -> np.ndarray:
+    """Something of the kind that a network sees, for units that show nothing."""
+    if model.regions is not None:
+        return np.zeros((1, model.regions), dtype=np.float32)
+    shape = (224, 224, 3) if clip is None else (clip.frames, 224, 224, 3)
+    return np.full(shape, 128, dtype=np.uint8)
 
 
 def _alike(inputs: Sequence[_Input]) -> list[_Input]:

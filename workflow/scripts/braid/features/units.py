@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from braid.common import InputError
-from braid.models.digests import digest, file_digest
+from braid.models.digests import digest
+from braid.stimuli.arrays import array_digest, split_dataset
 
 _ABSENT = ("", "n/a")
+_TOLERANCE = 1e-6  # s; frame times are rounded so
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,59 @@ def blanked(units: Sequence[Unit], what: str | None) -> list[Unit]:
     return list(units)
 
 
+def mismatched(units: Sequence[Unit], pairing: Mapping[str, Any] | None) -> list[Unit]:
+    """Units whose pictures, or whose texts, are those of another time of the same film.
+
+    What a network gains by joining the two inputs must vanish when they do not belong together. In
+    each film the units with both, in the order of their frames, take the picture (or the text) of
+    the unit a fixed number of places later, past the end from the beginning: each picture and each
+    text is used as often as before, and both keep their own course. The number is the smallest with
+    which every unit takes what belongs to a frame at least `seconds` away. Units that lack one of
+    the two stay as they are.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+    pairing : mapping or None
+        `shift` (`pictures` or `text`) and `seconds`; None leaves the units as they are.
+
+    Raises
+    ------
+    InputError
+        If a film is too short to be shifted so far.
+    """
+    if not pairing:
+        return list(units)
+    found = list(units)
+    films: dict[str, list[int]] = {}
+    for number, unit in enumerate(units):
+        if unit.frame_time is not None and unit.text:
+            films.setdefault(unit.stimulus, []).append(number)
+    for film, numbers in films.items():
+        times = np.array([units[number].frame_time for number in numbers], dtype=float)
+        order = np.argsort(times, kind="stable")
+        places = _places(times[order], pairing["seconds"], film)
+        for here, there in zip(order, np.roll(order, -places), strict=True):
+            own, other = units[numbers[here]], units[numbers[there]]
+            found[numbers[here]] = (
+                replace(own, frame_time=other.frame_time)
+                if pairing["shift"] == "pictures"
+                else replace(own, text=other.text, target=other.target, word=other.word)
+            )
+    return found
+
+
+def _places(times: np.ndarray, seconds: float, film: str) -> int:
+    """Places by which ascending times are shifted, so that each moves at least so far."""
+    for places in range(1, len(times)):
+        if np.all(np.abs(np.roll(times, -places) - times) >= seconds - _TOLERANCE):
+            return places
+    raise InputError(
+        f"{film}: its units with picture and text span {times[-1] - times[0]:g} s, too little to "
+        f"shift each by {seconds:g} s or more; give 'pairing' fewer seconds"
+    )
+
+
 def units_digest(units: Sequence[Unit]) -> str:
     """SHA-256 over the content of all units, order included."""
     return digest(
@@ -117,26 +172,12 @@ def stimulus_path(unit: Unit, root: str | Path) -> Path:
     file, _ = split_dataset(path)
     if not file.exists():
         raise InputError(f"{file}: no such file (the stimulus of unit {unit.name})")
-    if stimulus_digest(file) != unit.sha256:
+    if array_digest(file) != unit.sha256:
         raise InputError(
             f"{file}: the file has changed since the units table was made; run the workflow again "
             "from the units"
         )
     return path
-
-
-def split_dataset(path: str | Path) -> tuple[Path, str]:
-    """Split `file::dataset`, the name of a data set in a file, into both; it may have none."""
-    file, _, dataset = str(path).partition("::")
-    return Path(file), dataset
-
-
-def stimulus_digest(path: Path) -> str:
-    """SHA-256 of a file; of the names and contents of all files where it is a folder (Zarr)."""
-    if not path.is_dir():
-        return file_digest(path)
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in inside])
 
 
 def _unit(row: dict[Any, Any], root: Path) -> Unit:
@@ -149,7 +190,7 @@ def _unit(row: dict[Any, Any], root: Path) -> Unit:
     sha256 = _text(row.get("sha256"))
     file, _ = split_dataset(root / stimulus)
     if stimulus and not sha256 and file.exists():
-        sha256 = stimulus_digest(file)
+        sha256 = array_digest(file)
     return Unit(
         name=name,
         stimulus=stimulus,

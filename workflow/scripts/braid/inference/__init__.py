@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from braid.inference.decision import bh, fdr, max_t, p_values, smallest_q
     from braid.inference.evaluation import evaluate
+    from braid.inference.evaluation_integration import evaluate_integration
     from braid.inference.expectations import EVALUATION_COLUMNS, check_expectations
     from braid.inference.group import (
         GROUP_COLUMNS,
@@ -37,11 +38,10 @@ if TYPE_CHECKING:
         hierarchical_bootstrap,
     )
     from braid.inference.integration import (
-        PROFILES,
+        CANDIDATES_COLUMNS,
         compare_candidates,
         correct_comparisons,
         integration_tests,
-        settings,
         stack_models,
         weak_and_strict,
     )
@@ -50,7 +50,9 @@ if TYPE_CHECKING:
         draw_events,
         summarise_events,
     )
-    from braid.inference.integration_study import Study, integration_tables
+    from braid.inference.integration_labels import label_null, relabel_candidates
+    from braid.inference.integration_profiles import PROFILES, settings
+    from braid.inference.integration_study import Study, integration_columns, integration_tables
     from braid.inference.nulls import Draws, draw_permutations
     from braid.inference.permutation import draw_scores, sequential_scores
     from braid.inference.sequential import sequential_p
@@ -72,14 +74,22 @@ else:
             ),
             "decision": ("bh", "fdr", "max_t", "p_values", "smallest_q"),
             "evaluation": ("evaluate",),
+            "evaluation_integration": ("evaluate_integration",),
             "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
             "group": ("GROUP_COLUMNS", "group_table", "group_test", "hierarchical_bootstrap"),
             "integration": (
-                *("PROFILES", "compare_candidates", "correct_comparisons", "integration_tests"),
-                *("settings", "stack_models", "weak_and_strict"),
+                *(
+                    "CANDIDATES_COLUMNS",
+                    "compare_candidates",
+                    "correct_comparisons",
+                    "integration_tests",
+                ),
+                *("stack_models", "weak_and_strict"),
             ),
             "integration_bootstrap": ("bootstrap_events", "draw_events", "summarise_events"),
-            "integration_study": ("Study", "integration_tables"),
+            "integration_labels": ("label_null", "relabel_candidates"),
+            "integration_profiles": ("PROFILES", "settings"),
+            "integration_study": ("Study", "integration_columns", "integration_tables"),
             "nulls": ("Draws", "draw_permutations"),
             "permutation": ("draw_scores", "sequential_scores"),
             "sequential": ("sequential_p",),
@@ -90,6 +100,7 @@ else:
     )
 
 __all__ = [
+    "CANDIDATES_COLUMNS",
     "COLUMNS",
     "COMPARISONS_COLUMNS",
     "EVALUATION_COLUMNS",
@@ -116,22 +127,26 @@ __all__ = [
     "draw_scores",
     "draw_weights",
     "evaluate",
+    "evaluate_integration",
     "extrapolate",
     "fdr",
     "from_repeats",
     "group_table",
     "group_test",
     "hierarchical_bootstrap",
+    "integration_columns",
     "integration_tables",
     "integration_tests",
     "inter_subject_correlation",
     "interval",
+    "label_null",
     "leave_one_out",
     "make_blocks",
     "max_t",
     "ncsnr",
     "normalise",
     "p_values",
+    "relabel_candidates",
     "sequential_p",
     "sequential_scores",
     "settings",

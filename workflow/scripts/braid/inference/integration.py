@@ -17,6 +17,8 @@ what permutations say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -27,59 +29,21 @@ from braid.common import InputError, seed_for
 from braid.inference.bootstrap import bootstrap_bins, draw_bins, interval
 from braid.inference.decision import bh, group_targets
 
-RESAMPLES = ("block", "iid")
-EVENTS = ("resampled", "fixed")
-BINS = ("union", "own")
-DEFAULTS = ("tested", "apart")
-ORDERS = ("after_nobs", "before_nobs")
 STATUS = ("tested", "default_a", "default_b", "neither")
 TESTS = ("multimodal", "matched", "nonlinear")
+CHECKS = ("over_low_level", "beyond_low_level")  # what a low-level advantage would not pass
 SCOPES = ("weak", "strict")  # in any alignment, in all of them
 
-_RECOMMENDED: dict[str, Any] = {
-    # cross-validation and ridge
-    "folds": 5,
-    "embargo": 4.2,  # s, the length of the signal that the bins of an event take
-    "alphas": {"low": -1, "high": 5, "n": 7},
-    "alpha_scale": "absolute",
-    "standardize": True,
-    # event bootstrap
-    "draws": 1000,
-    "event_block": 1,
-    "level": 0.95,
-    # comparisons
-    "min_bins": 10,
-    "bins": "union",
-    "defaults": "tested",
-    "resample": "block",
-    "events": "resampled",
-    "block_bins": 8,  # 200 ms windows every 25 ms share samples with 7 neighbours
-    "bin_draws": 1000,
-    "fdr_order": "after_nobs",
-    "q": 0.05,
-}
-PROFILES: dict[str, dict[str, Any]] = {
-    "recommended": _RECOMMENDED,
-    # how the paper chose bins and ordered its corrections is known from its released notebook
-    # only; `own` bins are the plainest reading of it
-    "paper2024": {
-        **_RECOMMENDED,
-        "embargo": 0.0,
-        "bins": "own",
-        "defaults": "apart",
-        "resample": "iid",
-        "events": "fixed",
-        "fdr_order": "before_nobs",
-    },
-}
 COMPARISONS_COLUMNS = {
     "subject": "Subject label",
     "alignment": "What events are: words (language) or scene cuts (vision)",
     "comparison": "What is asked: see the study's settings",
     "site": "Electrode",
-    "a": "Model that is asked to be better; the candidate of its side",
+    "a": "Model that is asked to be better; the candidate of its side, or the first of those "
+    "averaged",
     "b": "Model that it is compared with",
-    "n_bins_a": "Time bins of a whose validation interval lies above 0",
+    "n_bins_a": "Time bins of a that are kept: its validation interval lies above 0 (or, if the "
+    "study says so, its permutation test passes)",
     "n_bins_b": "The same of b",
     "score_a": "Mean over the bins compared of the bootstrapped test score of a, Pearson r",
     "score_b": "The same of b",
@@ -93,61 +57,47 @@ COMPARISONS_COLUMNS = {
     "alignments, per comparison",
     "significant": "Whether q is at most the level of the study",
 }
+CANDIDATES_COLUMNS = {
+    name: about
+    for name, about in COMPARISONS_COLUMNS.items()
+    if name not in ("alignment", "q", "significant")
+}
 
 
-def settings(profile: str = "recommended", **changes: Any) -> dict[str, Any]:
-    """Give the settings of a profile, some of them changed.
-
-    Raises
-    ------
-    InputError
-        For a profile, a key or a value that there is not.
-    """
-    if profile not in PROFILES:
-        raise InputError(f"profile: '{profile}' is not one of {', '.join(PROFILES)}")
-    unknown = sorted(set(changes) - set(PROFILES[profile]))
-    if unknown:
-        raise InputError(
-            f"{unknown[0]}: no setting of the integration tests; they are "
-            f"{', '.join(PROFILES[profile])}"
-        )
-    found = {**PROFILES[profile], **changes}
-    for key, allowed in (
-        ("resample", RESAMPLES),
-        ("events", EVENTS),
-        ("bins", BINS),
-        ("defaults", DEFAULTS),
-        ("fdr_order", ORDERS),
-    ):
-        if found[key] not in allowed:
-            raise InputError(f"{key}: '{found[key]}' is not one of {', '.join(allowed)}")
-    if found["bins"] == "own" and found["defaults"] == "tested":
-        raise InputError(
-            "defaults: a model without bins of its own cannot be tested with 'bins: own'; "
-            "use 'defaults: apart' or 'bins: union'"
-        )
-    return found
-
-
-def stack_models(summaries: Mapping[str, xr.Dataset]) -> xr.Dataset:
+def stack_models(
+    summaries: Mapping[str, xr.Dataset],
+    permuted: Mapping[str, xr.Dataset] | None = None,
+    level: float = 0.95,
+) -> xr.Dataset:
     """Put the summaries of one subject's models side by side, by electrode and bin.
+
+    A bin counts for a model where the interval of its validation score lies above 0
+    (`bin_filter: boot_ci`); or, where permutation tests are given (`perm_fdr`), where the model
+    predicts the bin at a false discovery rate of at most 1 - `level` over all electrodes and bins
+    (Benjamini-Hochberg). These permute responses within runs and train every fold again, on folds
+    of their own.
 
     Parameters
     ----------
     summaries : mapping of str to xarray.Dataset
         By model, from `summarise_events`, of the same targets.
+    permuted : mapping of str to xarray.Dataset, optional
+        By model, `p(target)` as `test_sites` gives it with its null distributions.
+    level : float
+        As the intervals'.
 
     Returns
     -------
     xarray.Dataset
         `validation`, `test` and `kept(model, site, bin)`: bootstrapped means, and whether the
-        validation interval lies above 0; `target(site, bin)`, the position of each target; the
-        site's coordinates.
+        bin counts; `target(site, bin)`, the position of each target; the site's coordinates;
+        attribute `bin_filter`.
 
     Raises
     ------
     InputError
-        If models differ in their targets, or electrodes in their bins.
+        If models differ in their targets, electrodes in their bins, or permutation tests in
+        either.
     """
     if not summaries:
         raise InputError("integration: there are no models; give the bootstraps of at least two")
@@ -163,13 +113,20 @@ def stack_models(summaries: Mapping[str, xr.Dataset]) -> xr.Dataset:
     def stacked(name: str) -> np.ndarray:
         return np.stack([one[name].values for one in summaries.values()])[:, target]
 
+    if permuted is None:
+        kept = stacked("validation_low") > 0
+    else:
+        kept = np.stack(
+            [_predicted(name, one, permuted, level) for name, one in summaries.items()]
+        )[:, target]
+
     dims = ("model", "site", "bin")
     at = target[:, 0]
     return xr.Dataset(
         {
             "validation": (dims, stacked("validation")),
             "test": (dims, stacked("test")),
-            "kept": (dims, stacked("validation_low") > 0),
+            "kept": (dims, kept),
             "target": (("site", "bin"), target),
         },
         {
@@ -182,8 +139,32 @@ def stack_models(summaries: Mapping[str, xr.Dataset]) -> xr.Dataset:
                 if name in first.coords
             },
         },
-        {"subject": first.attrs.get("subject", "n/a")},
+        {
+            "subject": first.attrs.get("subject", "n/a"),
+            "bin_filter": "boot_ci" if permuted is None else "perm_fdr",
+        },
     )
+
+
+def _predicted(
+    model: str, summary: xr.Dataset, permuted: Mapping[str, xr.Dataset], level: float
+) -> np.ndarray:
+    """Whether a model predicts each target, by its permutation test, (targets,) of bool."""
+    if model not in permuted:
+        raise InputError(
+            f"bin_filter: 'perm_fdr' needs the permutation test of model {model}; fit and test it, "
+            "or use 'boot_ci'"
+        )
+    test = permuted[model]
+    same = "p" in test and np.array_equal(
+        test["target"].values.astype(str), summary["target"].values.astype(str)
+    )
+    if not same:
+        raise InputError(
+            f"bin_filter: the permutation test of model {model} has no p of the targets that were "
+            "bootstrapped; test it anew on the same responses"
+        )
+    return np.nan_to_num(bh(test["p"].values.astype(float)), nan=1.0) <= 1 - level
 
 
 def compare_candidates(
@@ -204,7 +185,19 @@ def compare_candidates(
     Each draw of the second-order bootstrap takes bins from the whole time axis and leaves out
     those that do not count, the same for both models; draws without such a bin are left out.
     `resample: iid` takes bins one by one, as the paper does; `block` in moving blocks of
-    `block_bins`. With `events: fixed`, as in the paper, every draw sees the bootstrapped means: a
+    `block_bins`.
+
+    More candidates on one side are an advantage by themselves: the best of seven on a validation
+    score that shares noise with the test score lies above the best of five. With `equalise` a
+    larger multimodal side is therefore scored as the best of as many models as the unimodal side
+    has: exactly the mean over all such subsets, in which the model of rank r among n is the best
+    of k with the chance C(n-1-r, k-1) / C(n, k). Subsets drawn at random would add noise of their
+    own. The unimodal side is never reduced: at an electrode that only sees, networks that read
+    are no competitors, and to leave out one that sees would favour the multimodal side. Linear
+    combinations keep standing against the best of all multimodal models, as each of them has to
+    lose.
+
+    With `events: fixed`, as in the paper, every draw sees the bootstrapped means: a
     difference is then one at these events, and all bins share what these events did. With
     `resampled` each draw sees another replicate of the event bootstrap.
 
@@ -225,7 +218,9 @@ def compare_candidates(
     roles : mapping
         `multimodal`, `unimodal` and `linear`: lists of models (`linear`: combinations without
         interaction); `matched`: a pair of models that differ in one thing; `pairs`: further named
-        pairs; `untrained`: the untrained twin of models by name. What is absent is not compared.
+        pairs; `untrained`: the untrained twin of models by name; `low_level`: a model or
+        combination of low-level features; `with_low_level`: by multimodal and unimodal model, the
+        combination of its features with the low-level ones. What is absent is not compared.
     params : mapping
         Of `settings`.
     seed : int
@@ -238,31 +233,80 @@ def compare_candidates(
         Columns of `COMPARISONS_COLUMNS` but for `q` and `significant`, one row per comparison and
         electrode: `multimodal` (best multimodal against best unimodal), `matched`,
         `over_{model}` (best multimodal against a linear model), `first` (best multimodal against
-        second best), `trained` and `untrained` (models against their twins, both ways), and the
-        further pairs.
+        second best), `trained` and `untrained` (models against their twins, both ways), the
+        further pairs, and two checks of what low-level features explain: `over_low_level` (best
+        multimodal model against them) and `beyond_low_level` (`multimodal` once more, with them
+        beside the features of every candidate).
 
     Raises
     ------
     InputError
         If a model was not bootstrapped, or its draws are missing.
     """
-    if params["events"] == "resampled" and draws is None:
-        raise InputError(
-            "events: 'resampled' needs the draws of the event bootstrap; give them, or use 'fixed'"
-        )
-    block = 1 if params["resample"] == "iid" else params["block_bins"]
-    bins = draw_bins(scores.sizes["bin"], params["bin_draws"], seed_for(seed, "bins"), block)
     tables = []
-    for name, a, b in _questions(scores, roles):
-        of_a, of_b = (_candidate(scores, side, [*a[0], *b[0]], params) for side in (a, b))
-        table = _compared(scores, of_a, of_b, params, bins, draws)
-        table.insert(0, "comparison", name)
+    for question in _questions(scores, roles):
+        table = compare_sides(scores, question, params, seed, draws)
+        table.insert(0, "comparison", question.name)
         tables.append(table)
     if not tables:
         raise InputError("integration: no comparison has its models; name them in the study")
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "subject", scores.attrs["subject"])
     return table
+
+
+@dataclass(frozen=True)
+class Question:
+    """A comparison: whether the best of some models is better than the best of others.
+
+    Attributes
+    ----------
+    name : str
+    a, b : list of str
+        Models of either side.
+    second : bool
+        Whether the second best of `b` is meant.
+    even : bool
+        Whether `equalise` applies.
+    """
+
+    name: str
+    a: list[str]
+    b: list[str]
+    second: bool = False
+    even: bool = False
+
+
+def compare_sides(
+    scores: xr.Dataset,
+    question: Question,
+    params: Mapping[str, Any],
+    seed: int,
+    draws: Mapping[str, xr.Dataset] | None = None,
+) -> pd.DataFrame:
+    """Compare the candidates of two sides at every electrode (see `compare_candidates`).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `site a b n_bins_a n_bins_b score_a score_b effect low high p status`.
+    """
+    if params["events"] == "resampled" and draws is None:
+        raise InputError(
+            "events: 'resampled' needs the draws of the event bootstrap; give them, or use 'fixed'"
+        )
+    if params["bin_filter"] != scores.attrs.get("bin_filter", "boot_ci"):
+        raise InputError(
+            f"bin_filter: '{params['bin_filter']}' is asked for, but bins were kept by "
+            f"'{scores.attrs.get('bin_filter', 'boot_ci')}'; stack the models anew"
+        )
+    block = 1 if params["resample"] == "iid" else params["block_bins"]
+    bins = draw_bins(scores.sizes["bin"], params["bin_draws"], seed_for(seed, "bins"), block)
+    both = [*question.a, *question.b]
+    best_of = len(question.b) if question.even and params["equalise"] else None
+    a = _candidate(scores, question.a, 0, both, params, best_of)
+    b = _candidate(scores, question.b, int(question.second), both, params)
+    return _compared(scores, a, b, params, bins, draws)
 
 
 def correct_comparisons(
@@ -295,9 +339,7 @@ def correct_comparisons(
     if not parts:
         raise InputError("integration: there are no comparisons to correct; compare models first")
     table = pd.concat(parts, ignore_index=True)
-    tested = table["status"] == "tested"
-    if params["defaults"] == "tested":
-        tested |= table["status"].isin(STATUS[1:3])
+    tested = is_tested(table["status"], params)
     entering = table["p"] if params["fdr_order"] == "before_nobs" else table["p"].where(tested)
     q = entering.groupby(table["comparison"]).transform(lambda p: bh(p.to_numpy(dtype=float)))
     table["q"] = q.where(tested)
@@ -307,7 +349,12 @@ def correct_comparisons(
     return table[list(COMPARISONS_COLUMNS)]
 
 
-def integration_tests(comparisons: pd.DataFrame) -> pd.DataFrame:
+def is_tested(status: pd.Series, params: Mapping[str, Any]) -> pd.Series:
+    """Tell which comparisons are tested, and do not stand apart as wins by default."""
+    return status.isin(STATUS[:3] if params["defaults"] == "tested" else STATUS[:1])
+
+
+def integration_tests(comparisons: pd.DataFrame, tests: Sequence[str] = TESTS) -> pd.DataFrame:
     """Decide the tests at every electrode and alignment.
 
     `multimodal` (the paper's T1, in both alignments T2): the best multimodal model beats the best
@@ -320,6 +367,8 @@ def integration_tests(comparisons: pd.DataFrame) -> pd.DataFrame:
     ----------
     comparisons : pandas.DataFrame
         From `correct_comparisons`.
+    tests : sequence of str
+        Of `TESTS` and `CHECKS`; a check is its comparison.
 
     Returns
     -------
@@ -328,9 +377,10 @@ def integration_tests(comparisons: pd.DataFrame) -> pd.DataFrame:
         whether it would pass if every win by default counted, and does not.
     """
     parts = []
-    for test in TESTS:
-        name = comparisons["comparison"]
-        part = comparisons[name.str.startswith("over_") if test == "nonlinear" else name == test]
+    name = comparisons["comparison"]
+    for test in tests:
+        linear = name.str.startswith("over_") & ~name.isin(CHECKS)
+        part = comparisons[linear if test == "nonlinear" else name == test]
         if len(part):
             parts.append(_weakest(part).assign(test=test))
     if not parts:
@@ -388,54 +438,92 @@ def _grid_of(summary: xr.Dataset) -> np.ndarray:
     return target
 
 
-Side = tuple[list[str], int]  # models, rank of the one that is meant
-
-
-def _questions(scores: xr.Dataset, roles: Mapping[str, Any]) -> list[tuple[str, Side, Side]]:
+def _questions(scores: xr.Dataset, roles: Mapping[str, Any]) -> list[Question]:
     """Comparisons that the roles ask for."""
     multimodal = list(roles.get("multimodal", ()))
     unimodal = list(roles.get("unimodal", ()))
-    found: list[tuple[str, Side, Side]] = []
+    found: list[Question] = []
     if multimodal and unimodal:
-        found.append(("multimodal", (multimodal, 0), (unimodal, 0)))
+        found.append(Question("multimodal", multimodal, unimodal, even=True))
     if multimodal:
-        linear = roles.get("linear", ())
-        found += [(f"over_{one}", (multimodal, 0), ([one], 0)) for one in linear]
+        found += [Question(f"over_{one}", multimodal, [one]) for one in roles.get("linear", ())]
     if len(multimodal) > 1:
-        found.append(("first", (multimodal, 0), (multimodal, 1)))
+        found.append(Question("first", multimodal, multimodal, second=True))
     matched = {"matched": roles["matched"]} if roles.get("matched") else {}
     for name, (a, b) in {**matched, **roles.get("pairs", {})}.items():
-        found.append((name, ([a], 0), ([b], 0)))
+        found.append(Question(name, [a], [b]))
+    found += _low_level(multimodal, unimodal, roles)
+    names = [question.name for question in found]
+    taken = [name for name in names if names.count(name) > 1]
+    if taken:
+        raise InputError(f"integration: two comparisons are named '{taken[0]}'; rename one")
     for trained, untrained in roles.get("untrained", {}).items():
-        found.append(("trained", ([trained], 0), ([untrained], 0)))
-        found.append(("untrained", ([untrained], 0), ([trained], 0)))
+        found.append(Question("trained", [trained], [untrained]))
+        found.append(Question("untrained", [untrained], [trained]))
     have = set(scores["model"].values.tolist())
-    for name, a, b in found:
-        missing = [model for model in (*a[0], *b[0]) if model not in have]
+    for question in found:
+        missing = [model for model in (*question.a, *question.b) if model not in have]
         if missing:
             raise InputError(
-                f"integration: comparison {name} needs model '{missing[0]}', which was not "
-                f"bootstrapped; the models are {', '.join(sorted(have))}"
+                f"integration: comparison {question.name} needs model '{missing[0]}', which was "
+                f"not bootstrapped; the models are {', '.join(sorted(have))}"
             )
     return found
 
 
+def _low_level(
+    multimodal: list[str], unimodal: list[str], roles: Mapping[str, Any]
+) -> list[Question]:
+    """Comparisons that show what low-level features explain."""
+    found = []
+    if roles.get("low_level") and multimodal:
+        found.append(Question(CHECKS[0], multimodal, [roles["low_level"]]))
+    joined = roles.get("with_low_level") or {}
+    if joined and multimodal and unimodal:
+        alone = [model for model in (*multimodal, *unimodal) if model not in joined]
+        if alone:
+            raise InputError(
+                f"with_low_level: model '{alone[0]}' has no combination with the low-level "
+                "features; give one for every multimodal and unimodal model"
+            )
+        a, b = ([joined[model] for model in side] for side in (multimodal, unimodal))
+        found.append(Question(CHECKS[1], a, b, even=True))
+    return found
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What stands for a side: one model at each electrode, or the mean of several.
+
+    Attributes
+    ----------
+    models : numpy.ndarray of int, (parts, sites)
+        Positions in the scores, the most likely first.
+    weight : numpy.ndarray, (parts,)
+        Sums to 1.
+    n_bins : numpy.ndarray of int, (sites,)
+        Bins that the first keeps.
+    """
+
+    models: np.ndarray
+    weight: np.ndarray
+    n_bins: np.ndarray
+
+
 def _candidate(
-    scores: xr.Dataset, side: Side, both: Sequence[str], params: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: xr.Dataset,
+    models: Sequence[str],
+    rank: int,
+    both: Sequence[str],
+    params: Mapping[str, Any],
+    best_of: int | None = None,
+) -> _Candidate:
     """Candidate of a side at each electrode.
 
     Models with enough bins come before those with fewer; of either, the one with the higher mean
-    validation score.
-
-    Returns
-    -------
-    model : numpy.ndarray of int, (sites,)
-        Position in `scores`.
-    n_bins : numpy.ndarray of int, (sites,)
-        Bins that it keeps.
+    validation score. With `best_of` fewer than there are models, the best of a random subset of
+    that size, on average.
     """
-    models, rank = side
     at = _positions(scores, models)
     counted = kept = scores["kept"].values[at]
     if params["bins"] == "union":
@@ -446,8 +534,17 @@ def _candidate(
     mean = _mean(np.where(counted, scores["validation"].values[at], np.nan))
     # models without a mean come last
     key = np.where(np.isfinite(mean), -mean, np.inf)
-    chosen = np.lexsort((key, n_bins < params["min_bins"]), axis=0)[rank]
-    return at[chosen], np.take_along_axis(n_bins, chosen[None], axis=0)[0]
+    order = np.lexsort((key, n_bins < params["min_bins"]), axis=0)
+    chosen, weight = order[rank : rank + 1], np.ones(1)
+    if best_of is not None and best_of < len(models):
+        chosen = order[: len(models) - best_of + 1]
+        weight = best_chances(len(models), best_of)
+    return _Candidate(at[chosen], weight, np.take_along_axis(n_bins, chosen[:1], axis=0)[0])
+
+
+def best_chances(n: int, k: int) -> np.ndarray:
+    """Chance that the first, second, ... of n is the best of k drawn without replacement."""
+    return np.array([comb(n - 1 - rank, k - 1) / comb(n, k) for rank in range(n - k + 1)])
 
 
 def _positions(scores: xr.Dataset, models: Sequence[str]) -> np.ndarray:
@@ -458,8 +555,8 @@ def _positions(scores: xr.Dataset, models: Sequence[str]) -> np.ndarray:
 
 def _compared(
     scores: xr.Dataset,
-    a: tuple[np.ndarray, np.ndarray],
-    b: tuple[np.ndarray, np.ndarray],
+    a: _Candidate,
+    b: _Candidate,
     params: Mapping[str, Any],
     bins: np.ndarray,
     draws: Mapping[str, xr.Dataset] | None,
@@ -467,34 +564,35 @@ def _compared(
     """Compare two candidates at each electrode: one row each."""
     kept, test = scores["kept"].values, scores["test"].values.astype(np.float64)
     sites = np.arange(scores.sizes["site"])
-    (model_a, bins_a), (model_b, bins_b) = a, b
-    counted = [kept[model_a, sites], kept[model_b, sites]]
+    used_a, used_b = (kept[side.models, sites] for side in (a, b))
     if params["bins"] == "union":
-        counted = [counted[0] | counted[1]] * 2
-    sides = [
-        np.where(used, test[model, sites], np.nan)
-        for used, model in zip(counted, (model_a, model_b), strict=True)
-    ]
-    mean_a, mean_b = (_mean(side) for side in sides)
-    if params["events"] == "resampled" and draws is not None:
-        drawn = _from_events(scores, (model_a, model_b), counted, bins, draws)
-    else:
-        of_a, of_b = (bootstrap_bins(side.T, bins) for side in sides)
-        drawn = of_a - of_b
-    low, high, p = _verdict(drawn, params["level"])
-    enough_a, enough_b = bins_a >= params["min_bins"], bins_b >= params["min_bins"]
+        either = used_a.any(axis=0) | used_b.any(axis=0)
+        used_a, used_b = (np.broadcast_to(either, used.shape) for used in (used_a, used_b))
+    resampled = draws if params["events"] == "resampled" else None
+    means, drawn = [], []
+    for side, used in ((a, used_a), (b, used_b)):
+        shown = np.where(used, test[side.models, sites], np.nan)
+        means.append(_weighted(_mean(shown), side.weight))
+        parts = [
+            bootstrap_bins(part.T, bins)
+            if resampled is None
+            else _from_events(scores, models, of_model, bins, resampled)
+            for part, models, of_model in zip(shown, side.models, used, strict=True)
+        ]
+        drawn.append(_weighted(np.stack(parts), side.weight))
+    low, high, p = _verdict(drawn[0] - drawn[1], params["level"])
+    enough_a, enough_b = (side.n_bins >= params["min_bins"] for side in (a, b))
     names = scores["model"].values
-    has_a, has_b = np.isfinite(mean_a), np.isfinite(mean_b)
     return pd.DataFrame(
         {
             "site": scores["site"].values,
-            "a": np.where(has_a, names[model_a], "n/a"),
-            "b": np.where(has_b, names[model_b], "n/a"),
-            "n_bins_a": bins_a,
-            "n_bins_b": bins_b,
-            "score_a": mean_a,
-            "score_b": mean_b,
-            "effect": mean_a - mean_b,
+            "a": np.where(np.isfinite(means[0]), names[a.models[0]], "n/a"),
+            "b": np.where(np.isfinite(means[1]), names[b.models[0]], "n/a"),
+            "n_bins_a": a.n_bins,
+            "n_bins_b": b.n_bins,
+            "score_a": means[0],
+            "score_b": means[1],
+            "effect": means[0] - means[1],
             "low": low,
             "high": high,
             "p": p,
@@ -507,27 +605,43 @@ def _compared(
 
 def _from_events(
     scores: xr.Dataset,
-    models: tuple[np.ndarray, np.ndarray],
-    counted: Sequence[np.ndarray],
+    model: np.ndarray,
+    used: np.ndarray,
     bins: np.ndarray,
     draws: Mapping[str, xr.Dataset],
 ) -> np.ndarray:
-    """Differences of each draw of bins, taken from one replicate of the events, (draws, sites)."""
+    """Means of each draw of bins, taken from one replicate of the events, (draws, sites).
+
+    `model` and `used`, (sites,) and (sites, bins): the model of each electrode and the bins that
+    count there.
+    """
     names, target = scores["model"].values, scores["target"].values
-    out = np.zeros((len(bins), len(target)))
-    for sign, model, used in zip((1.0, -1.0), models, counted, strict=True):
-        for number in np.unique(model):
-            if names[number] not in draws:
-                raise InputError(
-                    f"integration: the draws of model {names[number]} were not kept; "
-                    "bootstrap it anew"
-                )
-            test = draws[names[number]]["test"].values
-            at = np.flatnonzero(model == number)
-            for draw, chosen in enumerate(bins):
-                values = np.where(used[at], test[draw % len(test)][target[at]], np.nan)
-                out[draw, at] += sign * bootstrap_bins(values.T, chosen[None])[0]
+    count = np.zeros((len(bins), used.shape[1]))
+    np.add.at(count, (np.arange(len(bins))[:, None], bins), 1.0)
+    out = np.full((len(bins), len(target)), np.nan)
+    for number in np.unique(model):
+        if names[number] not in draws:
+            raise InputError(
+                f"integration: the draws of model {names[number]} were not kept; bootstrap it anew"
+            )
+        test = draws[names[number]]["test"].values
+        replicate = np.arange(len(bins)) % len(test)
+        for site in np.flatnonzero(model == number):
+            at = np.flatnonzero(used[site])
+            values = test[:, target[site, at]][replicate].astype(np.float64)
+            finite = np.isfinite(values)
+            weight = count[:, at] * finite
+            total = np.einsum("db,db->d", weight, np.where(finite, values, 0.0))
+            some = weight.sum(axis=1)
+            np.divide(total, some, out=out[:, site], where=some > 0)
     return out
+
+
+def _weighted(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean over the first axis, NaN left out; NaN where there is nothing else."""
+    weight = weight.reshape(-1, *[1] * (values.ndim - 1)) * np.isfinite(values)
+    total, some = np.nansum(weight * values, axis=0), weight.sum(axis=0)
+    return np.divide(total, some, out=np.full(total.shape, np.nan), where=some > 0)
 
 
 def _verdict(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,21 +32,13 @@ from braid.encoding.design import (
 )
 from braid.encoding.factors import factor_store
 from braid.encoding.folds import make_folds
-from braid.encoding.grid import Grid, choose, make_grid
-from braid.encoding.planner import MEMORY_MB
-from braid.encoding.solver import (
-    Problem,
-    centred,
-    cross_tiles,
-    inner_scores,
-    mean_over_folds,
-    prepare,
-    score_fixed,
-)
+from braid.encoding.grid import Grid, make_grid
+from braid.encoding.planner import MEMORY_MB, bootstrap_width
+from braid.encoding.solver import Problem, centred, cross_validate_halves, prepare
 from braid.inference.bootstrap import draw_bins, interval
 
 SIDES = ("validation", "test")
-_MB = 2.0**20
+_SUMMED = 2048  # targets
 
 
 def draw_events(n_events: int, n: int, seed: int, block: int = 1) -> np.ndarray:
@@ -119,7 +111,7 @@ def score_halves(
     folds = make_folds(runs, times, "halves", n_folds, embargo)
     problem = prepare(x, folds, grid, standardize, backend=backend, memory_mb=memory_mb)
     found = [
-        _scores(problem, np.ascontiguousarray(y[:, part]), grid)
+        cross_validate_halves(problem, centred(problem.arrange(y[:, part]))[0], grid)
         for part in _parts(problem, y.shape[1], memory_mb)
     ]
     validation, test = (np.concatenate(side) for side in zip(*found, strict=True))
@@ -137,9 +129,10 @@ def bootstrap_events(
 ) -> xr.Dataset:
     """Bootstrap one model's scores over events.
 
-    One replicate of 3,000 events, 768 features and 24,150 targets (150 electrodes) takes 19 to 21
-    CPU s of one x86-64 thread, 1,000 of them under 6 h, in 1.5 GB. Decompositions do not go to the
-    factor store, as no other job has the same rows.
+    One replicate of 3,000 events, 768 features and 24,150 targets (150 electrodes) takes 14 CPU s
+    of one x86-64 thread, measured beside other work, 1,000 of them 4 h; a job of 4 took 1.1 GB at
+    most, and the scores of 1,000 are 0.2 GB (`tests/bench/bootstrap.py`). Decompositions do not go
+    to the factor store, as no other job has the same rows.
 
     Parameters
     ----------
@@ -150,7 +143,7 @@ def bootstrap_events(
     layer : str
         One layer is bootstrapped; choose it beforehand.
     params : mapping
-        Keys of `braid.inference.integration.PROFILES`: `folds`, `embargo`, `alphas`,
+        Keys of `braid.inference.PROFILES`: `folds`, `embargo`, `alphas`,
         `alpha_scale`, `standardize`, `draws`, `event_block`; and `memory_mb`.
     seed : int
         With the subject's label it fixes the draws, which all models of a response share.
@@ -234,7 +227,12 @@ def summarise_events(scores: xr.Dataset, level: float = 0.95) -> xr.Dataset:
     out = scores.drop_vars(list(SIDES))
     for side in SIDES:
         draws = scores[side].values
-        low, high = interval(draws, level)
+        # few targets at a time: quantiles need copies in float64
+        ends = [
+            interval(draws[:, start : start + _SUMMED], level)
+            for start in range(0, draws.shape[1], _SUMMED)
+        ]
+        low, high = (np.concatenate(one) for one in zip(*ends, strict=True))
         for name, values in ((side, draws.mean(axis=0)), (f"{side}_low", low)):
             out[name] = ("target", values.astype(np.float32))
         out[f"{side}_high"] = ("target", high.astype(np.float32))
@@ -243,29 +241,9 @@ def summarise_events(scores: xr.Dataset, level: float = 0.95) -> xr.Dataset:
 
 
 def _parts(problem: Problem, n_targets: int, memory_mb: float) -> list[slice]:
-    """Blocks of targets whose cross-products with all atoms take a quarter of the memory."""
-    layout = problem.form.layout
-    each = problem.form.dtype.itemsize * (
-        (layout.n_atoms + 2) * problem.form.size + 4 * len(layout.order)
-    )
-    width = int(np.clip(0.25 * memory_mb * _MB // each, 64, max(n_targets, 64)))
+    """Blocks of targets that are made ready at a time."""
+    form = problem.form
+    n, atoms = len(form.layout.order), form.layout.n_atoms
+    whole = form.backend.device != "cpu"
+    width = bootstrap_width(n, form.size, atoms, form.dtype.itemsize, n_targets, memory_mb, whole)
     return [slice(start, start + width) for start in range(0, n_targets, width)]
-
-
-def _scores(problem: Problem, y: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Score some targets on both halves, (targets,) each."""
-    tiles = cross_tiles(problem, centred(problem.arrange(y))[0], apart=True)
-    inner = [fold.inner[0] for fold in problem.folds]
-    validation = mean_over_folds(
-        [inner_scores(problem, tiles, split, grid, "r") for split in inner]
-    )
-    index = choose(validation)
-    members = problem.form.layout.members
-    alpha = np.stack(
-        [
-            grid.absolute(problem.form.basis(members(fold.train)).mean_eigenvalue)[index]
-            for fold in problem.folds
-        ]
-    )
-    test = mean_over_folds(list(score_fixed(problem, tiles, alpha)))
-    return np.take_along_axis(validation, index[None], axis=0)[0], test

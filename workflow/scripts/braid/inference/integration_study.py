@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ from scipy import stats
 
 from braid.common import InputError, seed_for
 from braid.inference.group import hierarchical_bootstrap
-from braid.inference.integration import SCOPES, TESTS, integration_tests, weak_and_strict
+from braid.inference.integration import (
+    CHECKS,
+    COMPARISONS_COLUMNS,
+    SCOPES,
+    TESTS,
+    integration_tests,
+    weak_and_strict,
+)
+from braid.inference.integration_labels import LABELS_COLUMNS, label_null
 
 _PRIOR_SHARE = 2.0  # sd of the normal prior of the mean log odds, which hardly binds
 _PRIOR_SPREAD = 0.5  # sd of the normal prior of log(sd between subjects), about sd = 1
@@ -21,6 +29,11 @@ _ABOUT = {
     "multimodal": "the best multimodal model beats the best unimodal one",
     "matched": "of the matched pair, the model trained with language is better",
     "nonlinear": "the best multimodal model beats every linear combination",
+}
+_CHECKED = {
+    "over_low_level": "the best multimodal model beats the low-level features",
+    "beyond_low_level": "the best multimodal model beats the best unimodal one with low-level "
+    "features beside those of every model",
 }
 _SITE = {
     "subject": "Subject label",
@@ -40,7 +53,10 @@ _SHARE = {
     "high": "Upper end of that interval",
     "n_default": "Further electrodes that would pass if every win by default counted",
 }
-COUNTS_COLUMNS = _SHARE
+COUNTS_COLUMNS = _SHARE | {
+    f"n_{check}": f"Of n_passes, electrodes where {about}, in the same scope; n/a if not asked"
+    for check, about in _CHECKED.items()
+}
 REGIONS_COLUMNS = {
     "region": _SITE["region"],
     "n_subjects": "Subjects with electrodes there",
@@ -120,21 +136,24 @@ class Study:
         As `compare_candidates` takes them; and `objectives`, the training objective by model.
     params : mapping
         Of `settings`.
+    labels : mapping of str to sequence of xarray.Dataset
+        By alignment, one per subject, from `relabel_candidates`; may be empty.
     """
 
     scores: Mapping[str, Sequence[xr.Dataset]]
     comparisons: pd.DataFrame
     roles: Mapping[str, Any]
     params: Mapping[str, Any]
+    labels: Mapping[str, Sequence[xr.Dataset]] = field(default_factory=dict)
 
 
 def sites_columns(alignments: Sequence[str]) -> dict[str, str]:
     """Describe the columns of the table of electrodes."""
     columns = dict(_SITE)
-    for test in TESTS:
+    for test, about in {**_ABOUT, **_CHECKED}.items():
         for alignment in alignments:
             name = f"{test}_{alignment}"
-            where = f"{_ABOUT[test]} ({alignment})"
+            where = f"{about} ({alignment})"
             columns |= {
                 name: f"Whether {where}: q at most the level of the study",
                 f"{name}_default": f"Whether {where} if every win by default counted, and not else",
@@ -150,10 +169,26 @@ def sites_columns(alignments: Sequence[str]) -> dict[str, str]:
                 f"{name}_b": "Model that it was compared with",
             }
         columns |= {
-            f"{test}_weak": f"Whether {_ABOUT[test]} in any alignment",
-            f"{test}_strict": f"Whether {_ABOUT[test]} in all alignments",
+            f"{test}_weak": f"Whether {about} in any alignment",
+            f"{test}_strict": f"Whether {about} in all alignments",
         }
     return columns
+
+
+def integration_columns(alignments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Describe the columns of each table of a study."""
+    return {
+        "sites": sites_columns(alignments),
+        "counts": COUNTS_COLUMNS,
+        "regions": REGIONS_COLUMNS,
+        "subjects": SUBJECTS_COLUMNS,
+        "group": GROUP_COLUMNS,
+        "models": MODELS_COLUMNS,
+        "objectives": OBJECTIVES_COLUMNS,
+        "times": TIMES_COLUMNS,
+        "labels": LABELS_COLUMNS,
+        "comparisons": COMPARISONS_COLUMNS,
+    }
 
 
 def integration_tables(study: Study, seed: int, n: int = 10_000) -> dict[str, pd.DataFrame]:
@@ -169,20 +204,24 @@ def integration_tables(study: Study, seed: int, n: int = 10_000) -> dict[str, pd
     -------
     dict of str to pandas.DataFrame
         `sites` (columns of `sites_columns`), `counts`, `regions`, `subjects`, `group`, `models`,
-        `objectives`, `times`, with the columns described in this module.
+        `objectives`, `times`, with the columns described in this module; `labels`, from
+        `label_null`.
     """
     tests = integration_tests(study.comparisons)
-    sites = sites_table(tests, study.scores)
+    checked = [check for check in CHECKS if check in set(study.comparisons["comparison"])]
+    checks = integration_tests(study.comparisons, checked) if checked else tests.iloc[:0]
+    sites = sites_table(pd.concat([tests, checks]), study.scores)
     calls = _calls(tests, sites)
     return {
         "sites": sites,
-        "counts": shares(calls, [])[list(COUNTS_COLUMNS)],
+        "counts": _checked_counts(calls, _calls(checks, sites))[list(COUNTS_COLUMNS)],
         "regions": shares(calls, ["region"])[list(REGIONS_COLUMNS)],
         "subjects": shares(calls, ["subject"])[list(SUBJECTS_COLUMNS)],
         "group": group_shares(calls, seed, n),
         "models": models_table(study),
         "objectives": objectives_table(study),
         "times": times_table(study),
+        "labels": label_null(study.labels, study.params),
     }
 
 
@@ -203,7 +242,7 @@ def sites_table(tests: pd.DataFrame, scores: Mapping[str, Sequence[xr.Dataset]])
     """
     by = ["subject", "site"]
     table, flags = _places(scores), []
-    for test in (test for test in TESTS if test in set(tests["test"])):
+    for test in (test for test in (*TESTS, *CHECKS) if test in set(tests["test"])):
         own = tests[tests["test"] == test]
         for alignment in scores:
             name = f"{test}_{alignment}"
@@ -470,8 +509,25 @@ def _calls(tests: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
     either = weak_and_strict(tests.assign(won=tests["passes"] | tests["default"]), "won")
     long = passes.melt(by, var_name="scope", value_name="passes")
     long["default"] = either.melt(by, value_name="won")["won"] & ~long["passes"]
-    long = long.sort_values("test", key=lambda tests: tests.map(TESTS.index), kind="stable")
+    rank = (*TESTS, *CHECKS).index
+    long = long.sort_values("test", key=lambda tests: tests.map(rank), kind="stable")
     return long.merge(sites[["subject", "site", "region"]], on=["subject", "site"], how="left")
+
+
+def _checked_counts(calls: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
+    """Count the electrodes that pass, and those of them that pass each check as well."""
+    table, by = shares(calls, []), ["subject", "site", "scope"]
+    for check in CHECKS:
+        own = checks[checks["test"] == check].set_index(by)["passes"].rename("both")
+        if not len(own):
+            table[f"n_{check}"] = "n/a"
+            continue
+        joined = calls.join(own, on=by)
+        both = (joined["passes"] & joined["both"].eq(True)).groupby(
+            [joined["test"], joined["scope"]], sort=False
+        )
+        table[f"n_{check}"] = both.sum().to_numpy()
+    return table
 
 
 def _side_of(roles: Mapping[str, Any], model: str) -> str:

@@ -22,6 +22,7 @@ from braid.models.text import (
     context_length,
     load_tokenizer,
     pad,
+    padded_length,
     padding_token,
     tokenize,
 )
@@ -92,12 +93,14 @@ def load_albef(name: str, entry: Mapping[str, Any], init: int | None, device: st
         _resize(module, pixels)
     tokenizer, folder = _tokenizer(name, entry) if reads else (None, None)
     longest = context_length(name, entry.get("max_tokens"), sizes.positions) if reads else 0
+    layers = resolve_layers(name, entry, [path for path, _ in module.named_modules()], _OUTPUTS)
+    length = padded_length(name, entry, layers, longest) if reads else None
     pictures = {**_PICTURES, "size": pixels}
     return LoadedModel(
         name=name,
         source="albef",
         modality=str(entry["modality"]),
-        layers=resolve_layers(name, entry, [path for path, _ in module.named_modules()], _OUTPUTS),
+        layers=layers,
         weights=tensors_digest(module) if init is not None else weights_digest(files),
         revision=revision,
         architecture=digest({**asdict(sizes), "pixels": pixels}),
@@ -112,7 +115,7 @@ def load_albef(name: str, entry: Mapping[str, Any], init: int | None, device: st
         entry=entry,
         module=module.to(device).eval(),
         tokenize=_reading(name, tokenizer, longest, str(entry["too_long"])) if reads else None,
-        collate=partial(_collate, padding_token(tokenizer)) if reads else None,
+        collate=partial(_collate, padding_token(tokenizer), length) if reads else None,
         see=preparation(name, pictures, entry["processor"]) if sees else None,
         forward=partial(_run, module),
     )
@@ -165,9 +168,11 @@ def _reading(
     return read
 
 
-def _collate(fill: int, tokens: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
-    """Pad texts and mark the real tokens."""
-    inputs = pad(tokens, fill)
+def _collate(
+    fill: int, length: int | None, tokens: Sequence[Tokens]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Pad texts, to `length` or the longest of them, and mark the real tokens."""
+    inputs = pad(tokens, fill, length)
     mask = inputs["attention_mask"].bool()
     return {"text": inputs["input_ids"], "mask": mask}, mask
 

@@ -82,6 +82,9 @@ class LoadedModel:
     watch : callable
         One clip, uint8 (frame, H, W, 3), and its frames per second, to the same kind of inputs;
         none for networks that do not take clips.
+    regions : int or None
+        Features of each region of an object detector, for networks that take regions in place of
+        a picture; their `see` takes float32 (region, feature).
     """
 
     name: str
@@ -108,6 +111,7 @@ class LoadedModel:
     )
     image_first: bool = False
     watch: Watch | None = field(default=None, repr=False)
+    regions: int | None = None
 
     @property
     def reads(self) -> bool:

@@ -28,6 +28,7 @@ TOKENS = ("text", "image", "fused", "fused.text", "fused.image")
 PRECISIONS = ("float32", "bfloat16", "float16")
 TOO_LONG = ("left", "right", "error")
 BLANKS = ("pictures", "text")
+SHIFT_SECONDS = 30.0
 STATES = ("real", "tiny", "unsupported")
 
 DEFAULTS: dict[str, Any] = {
@@ -46,8 +47,9 @@ _ANY = {
 }  # fmt: skip
 _NETWORK = _ANY | {
     "path", "hub", "revision", "class", "layers", "pooling", "too_long", "max_tokens",
-    "processor", "precision", "batch_size", "allow_missing", "blank", "file", "architecture",
-    "tokenizer", "clip", "reduce", "dtype", "urls", "sha256", "lock",
+    "processor", "precision", "batch_size", "allow_missing", "blank", "pairing", "file",
+    "architecture", "tokenizer", "clip", "reduce", "dtype", "urls", "sha256", "lock",
+    "regions",
 }  # fmt: skip
 _KEYS: dict[str, set[str]] = {
     **{source: _NETWORK for source in NETWORKS},
@@ -311,11 +313,46 @@ def _check_network(name: str, entry: Mapping[str, Any]) -> None:
                 f"model '{name}': 'blank' leaves one of two inputs empty, but its modality is "
                 f"{full['modality']}; remove the key"
             )
+    _check_pairing(name, full)
     for key in ("batch_size", "max_tokens"):
         value = full.get(key)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and (not whole or value < 1):
             raise InputError(f"model '{name}': {key} must be a positive whole number, not {value}")
+
+
+def pairing_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which of two inputs is shifted against the other, and how far (s), if one is."""
+    if not entry.get("pairing"):
+        return None
+    return {"seconds": SHIFT_SECONDS, **entry["pairing"]}
+
+
+def _check_pairing(name: str, entry: Mapping[str, Any]) -> None:
+    """Check the key that shifts one of two inputs against the other."""
+    pairing = entry.get("pairing")
+    if pairing is None:
+        return
+    if not isinstance(pairing, Mapping):
+        raise InputError(f"model '{name}': 'pairing' must be a mapping of 'shift' and 'seconds'")
+    for key in pairing:
+        if key not in ("shift", "seconds"):
+            raise InputError(
+                f"model '{name}': unknown key 'pairing.{key}'"
+                f"{nearest(str(key), ('shift', 'seconds'))}"
+            )
+    _one_of(name, pairing, "shift", BLANKS)
+    seconds = pairing.get("seconds", SHIFT_SECONDS)
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not seconds > 0:
+        raise InputError(
+            f"model '{name}': pairing.seconds must be a positive number, not {seconds}"
+        )
+    if entry["modality"] != "vision-language" or entry.get("blank") is not None:
+        raise InputError(
+            f"model '{name}': 'pairing' shifts one of two inputs against the other, and this entry "
+            "does not take both; remove the key"
+        )
 
 
 def _check_urls(name: str, entry: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from braid.config import read_yaml, used_by
-from braid.models.registry import NETWORKS
+from braid.models.registry import NETWORKS, pairing_of
 
 _INTRODUCTION = """\
 # The networks
@@ -78,7 +78,7 @@ def _row(name: str, entry: Mapping[str, Any], studies: Sequence[str]) -> str:
         f"`{name}`",
         ", ".join(studies),
         entry.get("state", ""),
-        f"{entry['modality']}" + (f", no {entry['blank']}" if entry.get("blank") else ""),
+        f"{entry['modality']}{_shown(entry)}",
         entry.get("objective", ""),
         entry.get("data", ""),
         f"{entry['parameters']:g}" if "parameters" in entry else "",
@@ -87,6 +87,14 @@ def _row(name: str, entry: Mapping[str, Any], studies: Sequence[str]) -> str:
         _checkpoint(entry),
     )
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    """Say how the inputs of a network differ from what the units have."""
+    pairing = pairing_of(entry)
+    if pairing is not None:
+        return f", {pairing['shift']} shifted by {pairing['seconds']:g} s"
+    return f", no {entry['blank']}" if entry.get("blank") else ""
 
 
 def _size_of(entry: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid.common import InputError
+from braid.models.layers import Layer
 from braid.models.loaded import Tokens
 from braid.models.messages import first_line
 
@@ -86,6 +87,38 @@ def context_length(name: str, asked: int | None, *limits: int | None) -> int:
     if known and asked > min(known):
         raise InputError(f"model '{name}': max_tokens {asked} exceeds its context of {min(known)}")
     return asked
+
+
+def padded_length(
+    name: str, entry: Mapping[str, Any], layers: Sequence[Layer], longest: int
+) -> int | None:
+    """Tell to how many tokens every text is padded; None: to the longest of its batch.
+
+    Where a layer's text tokens are laid side by side (pooling flatten), all texts need as many,
+    whatever batch they are in: the context.
+
+    Parameters
+    ----------
+    name : str
+        Name of the network, used in messages.
+    entry : mapping
+        Its entry of the registry.
+    layers : sequence of Layer
+    longest : int
+        The context, in tokens.
+
+    Raises
+    ------
+    InputError
+        If such an entry does not say how long its context is to be.
+    """
+    flat = [one.name for one in layers if one.pooling == "flatten" and one.tokens != "image"]
+    if flat and not entry.get("max_tokens"):
+        raise InputError(
+            f"model '{name}': layer {flat[0]} lays the tokens of a text side by side; set "
+            f"'max_tokens' (at most {longest}), to which every text is padded"
+        )
+    return longest if flat else None
 
 
 def tokenize(

@@ -82,7 +82,7 @@ def reading(
 
 
 def collating(
-    tokenizer: Any, kind: str, longest: int
+    tokenizer: Any, kind: str, longest: int, length: int | None = None
 ) -> Callable[[Sequence[Tokens]], tuple[dict[str, Tensor], Tensor]]:
     """Make the function that pads texts and marks the real tokens.
 
@@ -93,11 +93,14 @@ def collating(
         The configuration's `model_type`.
     longest : int
         Longest text, in tokens.
+    length : int, optional
+        Tokens to which texts are padded; by default to the longest of them, or as the network was
+        trained.
     """
     fill = padding_token(tokenizer)
 
     def collate(tokens: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
-        inputs = pad(tokens, fill, longest if kind in _PADDED else None)
+        inputs = pad(tokens, fill, longest if kind in _PADDED else length)
         mask = inputs["attention_mask"].bool()
         if kind in _PADDED:
             inputs = {"input_ids": inputs["input_ids"]}
@@ -112,6 +115,13 @@ def see_one(processor: Any, picture: np.ndarray) -> dict[str, Tensor]:
 
     inputs = processor(images=Image.fromarray(picture), return_tensors="pt")
     return {key: value[0] for key, value in inputs.items()}
+
+
+def see_regions(regions: np.ndarray) -> dict[str, Tensor]:
+    """Regions of one picture, float32 (region, feature), to the network's inputs."""
+    import torch
+
+    return {"visual_embeds": torch.from_numpy(np.ascontiguousarray(regions, dtype=np.float32))}
 
 
 def _positions(module: nn.Module, config: Any) -> int | None:

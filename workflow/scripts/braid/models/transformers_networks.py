@@ -28,13 +28,14 @@ from braid.models.seeing_language_models import (
     see_placed,
     watch_placed,
 )
-from braid.models.text import TOKENIZER_FILES, load_tokenizer
+from braid.models.text import TOKENIZER_FILES, load_tokenizer, padded_length
 from braid.models.transformers_inputs import (
     collating,
     image_processor_of,
     longest_text,
     reading,
     see_one,
+    see_regions,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def load_transformers(
       beginning and the picture itself, and `fused.text` are those of the text alone; read them
       with pooling last. Their context counts the text alone.
 
-    A network that takes the regions of an object detector in place of a picture (VisualBERT) is
-    refused.
+    A network that takes the regions of an object detector in place of a picture (VisualBERT) needs
+    the entry's key `regions` (see `braid.features.regions`); regions stand behind the text.
     """
     folder, revision = model_folder(name, entry)
     if not (folder / "config.json").is_file():
@@ -105,7 +106,8 @@ def load_transformers(
     sentence = entry["source"] == "sentence_transformers"
     placed = sees and places_pictures(config)
     eyes = _eyes(name, folder, entry, module, placed) if sees else _Eyes(None, None)
-    tokenizer = load_tokenizer(name, folder) if reads else None
+    words = _tokenizer_folder(name, entry) if reads and entry.get("tokenizer") else folder
+    tokenizer = load_tokenizer(name, words) if reads else None
     longest = longest_text(name, folder, entry, module, tokenizer) if reads else 0
     kind = str(config.model_type)
     layers = resolve_layers(name, entry, [path for path, _ in module.named_modules()], ())
@@ -124,7 +126,7 @@ def load_transformers(
         ),
         processor=config_digest(
             [
-                *(folder / file for file in TOKENIZER_FILES if reads),
+                *(words / file for file in TOKENIZER_FILES if reads),
                 *(folder / file for file in _PICTURE_FILES if sees),
                 *(folder / file for file in _PLACING_FILES if placed),
             ],
@@ -139,12 +141,20 @@ def load_transformers(
         tokenize=reading(name, tokenizer, kind, longest, str(entry["too_long"]), not placed)
         if reads
         else None,
-        collate=collating(tokenizer, kind, longest) if reads else None,
+        collate=collating(tokenizer, kind, longest, padded_length(name, entry, layers, longest))
+        if reads
+        else None,
         see=eyes.see,
         watch=eyes.watch,
         forward=partial(run_placed, module) if placed else partial(_run, module, pooling),
         image_first=placed or kind in _IMAGE_FIRST,
+        regions=eyes.regions,
     )
+
+
+def _tokenizer_folder(name: str, entry: Mapping[str, Any]) -> Path:
+    """Folder of the tokenizer of a checkpoint that brings none."""
+    return model_folder(name, {**entry["tokenizer"], "source": "transformers"})[0]
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,7 @@ class _Eyes:
 
     see: See | None
     watch: Watch | None
+    regions: int | None = None
 
 
 def _eyes(
@@ -160,11 +171,25 @@ def _eyes(
 ) -> _Eyes:
     """Make the functions that prepare what the network sees."""
     taken = inspect.signature(module.forward).parameters
+    if "visual_embeds" in taken:
+        if not entry.get("regions"):
+            raise InputError(
+                f"model '{name}': {type(module).__name__} takes regions of an object detector in "
+                "place of pictures; detect them with the detector of its training, and give their "
+                "features with the key 'regions' (an HDF5, Zarr or .npz file with the arrays "
+                "features, stimulus and, for films, time)"
+            )
+        config: Any = module.config
+        return _Eyes(see_regions, None, int(config.visual_embedding_dim))
     if "pixel_values" not in taken:
-        regions = ", but regions of an object detector" if "visual_embeds" in taken else ""
         raise InputError(
-            f"model '{name}': {type(module).__name__} does not take pictures{regions}, which is "
-            "not supported; choose another network, or another 'class' of this checkpoint"
+            f"model '{name}': {type(module).__name__} does not take pictures; choose another "
+            "network, or another 'class' of this checkpoint"
+        )
+    if entry.get("regions"):
+        raise InputError(
+            f"model '{name}': {type(module).__name__} takes pictures, not regions of an object "
+            "detector; remove the key 'regions'"
         )
     pictures = image_processor_of(name, folder, entry)
     if not placed:

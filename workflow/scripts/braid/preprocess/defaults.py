@@ -10,11 +10,20 @@ from braid.common import InputError
 
 IEEG: dict[str, Any] = {
     "notch": [],  # Hz, frequencies to remove; none if empty
-    "notch_method": "fir",  # fir (zero phase) | spectrum_fit (sinusoids fitted and subtracted)
+    "notch_method": "fir",  # fir (zero phase) | spectrum_fit (sinusoids subtracted) | iir
+    "notch_q": 30,  # iir: frequency over the width at half power
+    "notch_phase": "zero",  # iir: zero (forwards and backwards) | causal
     "reference": "none",  # none | average | bipolar | laplacian
     "band": None,  # [low, high] in Hz; null for either side leaves it open
+    "band_method": "fir",  # fir | butterworth (both of zero phase)
+    "band_order": 5,  # butterworth
     "signal": "broadband",  # broadband | envelope (of the band, by the Hilbert transform)
     "log": False,  # natural logarithm of the envelope
+    "standardize": False,  # z-score each channel over each run
+    "despike": "none",  # none | attenuate (leaves steps) | interpolate
+    "despike_threshold": 4.0,  # z over the run above which a sample is a spike
+    "despike_width": 0.061,  # s masked around each such sample, in all (125 samples at 2048 Hz)
+    "despike_factor": 0.05,  # attenuate: by which the signal is multiplied
     "resample": None,  # Hz; null keeps the recording's rate
     "noisy_threshold": None,  # robust z of the log variance above which a channel is left out
     "exclude": [],  # further channels to leave out, by name

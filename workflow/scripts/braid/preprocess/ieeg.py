@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.fft import next_fast_len
-from scipy.signal import hilbert, resample_poly, welch
+from scipy.signal import welch
 
 from braid.bids.files import given
 from braid.common import InputError, progress, read_table
 from braid.preprocess.channels import measured_exclusions, positions, stated_exclusions
 from braid.preprocess.cleaned import Cleaned, assemble, excluded_table, quality_table
 from braid.preprocess.defaults import IEEG, choice, with_defaults
+from braid.preprocess.filters import band_pass, despike, envelope, notch, resample, standardize
 from braid.preprocess.paths import of_kind
 from braid.preprocess.reference import Derivation, derive, place
 
-_BLOCK = 32  # channels held in float64 at once
+_BLOCK = 32  # channels held in float64 at once, at most
+_BLOCK_VALUES = 64_000_000  # samples of channels held at once: fewer channels of long recordings
 _MICROVOLT = 1e6
 
 
@@ -29,10 +29,11 @@ def preprocess_ieeg(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     """Clean the iEEG recordings of one subject.
 
     Order: leave out channels that are not neural, marked bad, flat, NaN or (optionally) far noisier
-    than the rest; re-reference; notch; band-pass; envelope; resample. The filters are linear and
-    the same for all channels, so re-referencing before them changes nothing but rounding. All
-    filters have zero phase. Channels are processed in blocks: memory holds one block of one run in
-    float64 and the resampled result in float32.
+    than the rest; re-reference; notch; band-pass; envelope; z-score; despike; resample. The filters
+    are linear and the same for all channels, so re-referencing before them (as here) or after them
+    differs by rounding only. All filters have zero phase, unless `notch_phase` is `causal`.
+    Channels are processed in blocks: memory holds one block of one run in float64 and the resampled
+    result in float32.
 
     Parameters
     ----------
@@ -46,10 +47,11 @@ def preprocess_ieeg(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     Returns
     -------
     Cleaned
-        Signal in microvolt (its natural logarithm with `log`). A channel that is left out in one
-        run is left out in all. Quality: per run the numbers of channels, the median standard
-        deviation, and for each notch frequency the ratio of the power at the line to that beside
-        it, before and after.
+        Signal in microvolt (its natural logarithm with `log`, standard deviations with
+        `standardize`). A channel that is left out in one run is left out in all. Quality: per run
+        the numbers of channels, the median standard deviation, for each notch frequency the ratio
+        of the power at the line to that beside it, before and after, the number of channels without
+        the shaft neighbours that the reference needs, and the share of samples despiked.
 
     Raises
     ------
@@ -68,6 +70,9 @@ def preprocess_ieeg(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     new_xyz, new_regions = place(derivation, names, xyz, regions)
 
     runs, quality = {}, list(counts)
+    if derivation.lost:
+        lost = float(len(derivation.lost))
+        quality.append(("all", "channels without shaft neighbours", lost, "channels"))
     for _, row in index.iterrows():
         values, measures = _process_run(root / row["path"], names, derivation, params)
         runs[row["run"]] = values
@@ -86,7 +91,7 @@ def preprocess_ieeg(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
         {
             "kind": "ieeg",
             "subject": str(index["subject"].iloc[0]),
-            "units": "ln(uV)" if params["log"] else "uV",
+            "units": _unit(params),
             "reference": params["reference"],
             "coordinate_system": system,
         },
@@ -158,11 +163,13 @@ def _process_run(
     lines = [float(frequency) for frequency in params["notch"] or ()]
     ratios: dict[str, list[np.ndarray]] = {"before": [], "after": []}
     spread: list[np.ndarray] = []
+    spikes: list[np.ndarray] = []
     values: np.ndarray | None = None
     targets = list(derivation.weights)
-    starts = range(0, len(targets), _BLOCK)
+    size = _block_size(raw)
+    starts = range(0, len(targets), size)
     for start in progress(starts, f"preprocessing {path.name}"):
-        chosen = targets[start : start + _BLOCK]
+        chosen = targets[start : start + size]
         parts = list(dict.fromkeys(name for new in chosen for name in derivation.weights[new]))
         recorded = _read(raw, parts)
         if lines:
@@ -173,14 +180,19 @@ def _process_run(
         block = mixing @ recorded
         if common is not None:
             block -= common
-        block = _notch(block, rate, lines, params["notch_method"])
+        block = notch(block, rate, lines, params)
         if lines:
             ratios["after"].append(line_ratios(block, rate, lines))
-        block = _band(block, rate, params["band"])
+        block = band_pass(block, rate, params)
         if params["signal"] == "envelope":
-            block = _envelope(block, params["log"])
+            block = envelope(block, params["log"])
         spread.append(block.std(axis=1))
-        block = _resample(block, rate, params["resample"])
+        if params["standardize"]:
+            block = standardize(block)
+        if params["despike"] != "none":
+            block, share = despike(block, rate, params)
+            spikes.append(share)
+        block = resample(block, rate, params["resample"])
         if values is None:
             values = np.empty((block.shape[1], len(targets)), dtype=np.float32)
         values[:, start : start + len(chosen)] = block.T
@@ -188,7 +200,16 @@ def _process_run(
     unit = "ln(uV)" if params["log"] else "uV"
     spread_of_run = float(np.median(np.concatenate(spread)))
     measures = [*_line_measures(ratios, lines), ("median standard deviation", spread_of_run, unit)]
+    if spikes:
+        measures.append(("samples despiked", float(np.concatenate(spikes).mean()), "ratio"))
     return values, measures
+
+
+def _unit(params: Mapping[str, Any]) -> str:
+    """Name the unit of the result."""
+    if params["standardize"]:
+        return "sd"
+    return "ln(uV)" if params["log"] else "uV"
 
 
 def _line_measures(
@@ -234,52 +255,6 @@ def line_ratios(block: np.ndarray, rate: float, lines: Sequence[float]) -> np.nd
     return ratios
 
 
-def _notch(block: np.ndarray, rate: float, lines: Sequence[float], method: str) -> np.ndarray:
-    """Remove line noise."""
-    if not lines:
-        return block
-    import mne
-
-    if method == "spectrum_fit":
-        return mne.filter.notch_filter(
-            block, rate, lines, method="spectrum_fit", filter_length="10s", verbose="ERROR"
-        )
-    return mne.filter.notch_filter(block, rate, lines, phase="zero", verbose="ERROR")
-
-
-def _band(block: np.ndarray, rate: float, band: Sequence[float | None] | None) -> np.ndarray:
-    """Band-pass; either side may be open."""
-    if band is None or (band[0] is None and band[1] is None):
-        return block
-    import mne
-
-    if band[0] is not None:
-        # the filter's stop band leaves 0.2 % of a constant, and offsets can be millivolts
-        block = block - block.mean(axis=1, keepdims=True)
-    return mne.filter.filter_data(block, rate, band[0], band[1], phase="zero", verbose="ERROR")
-
-
-def _envelope(block: np.ndarray, log: bool) -> np.ndarray:
-    """Amplitude envelope, channel by channel."""
-    # padded to a length that the FFT likes, then cut
-    n = next_fast_len(block.shape[1])
-    envelope = np.stack([np.abs(hilbert(channel, n))[: block.shape[1]] for channel in block])
-    # the floor keeps the logarithm finite where the band is empty for a moment
-    return np.log(np.maximum(envelope, 1e-6)) if log else envelope
-
-
-def _resample(block: np.ndarray, rate: float, new: float | None) -> np.ndarray:
-    """Resample with a zero-phase anti-aliasing filter; the first sample stays at time zero.
-
-    Polyphase, because MNE's FFT method pads by whole samples of the old rate and thereby shifts the
-    result by up to a sample of the new one where the rates have no small ratio.
-    """
-    if not new or new == rate:
-        return block
-    ratio = Fraction(float(new) / rate).limit_denominator(10_000)
-    return resample_poly(block, ratio.numerator, ratio.denominator, axis=1, padtype="line")
-
-
 # reading ------------------------------------------------------------------------------------------
 
 
@@ -299,8 +274,14 @@ def _read(raw: Any, names: Sequence[str]) -> np.ndarray:
 
 def _blocks(raw: Any, names: Sequence[str]) -> Iterator[np.ndarray]:
     """Read channels block by block."""
-    for start in range(0, len(names), _BLOCK):
-        yield _read(raw, names[start : start + _BLOCK])
+    size = _block_size(raw)
+    for start in range(0, len(names), size):
+        yield _read(raw, names[start : start + size])
+
+
+def _block_size(raw: Any) -> int:
+    """Channels to hold at once."""
+    return min(_BLOCK, max(1, _BLOCK_VALUES // raw.n_times))
 
 
 def _variances(raw: Any, names: Sequence[str]) -> np.ndarray:
@@ -325,7 +306,12 @@ def _check_words(params: Mapping[str, Any]) -> None:
     """Keys that take one of a few words."""
     choice(params, "reference", ("none", "average", "bipolar", "laplacian"))
     choice(params, "signal", ("broadband", "envelope"))
-    choice(params, "notch_method", ("fir", "spectrum_fit"))
+    choice(params, "notch_method", ("fir", "spectrum_fit", "iir"))
+    choice(params, "notch_phase", ("zero", "causal"))
+    choice(params, "band_method", ("fir", "butterworth"))
+    choice(params, "despike", ("none", "attenuate", "interpolate"))
+    if params["notch_phase"] == "causal" and params["notch_method"] != "iir":
+        raise InputError("preprocess.notch_phase: only `notch_method: iir` can be causal; set it")
     if params["signal"] == "envelope" and not params["band"]:
         raise InputError("preprocess.signal: an envelope needs `preprocess.band` (low, high)")
     if params["log"] and params["signal"] != "envelope":

@@ -27,8 +27,9 @@ def make_report(results: Path, config: Mapping[str, Any], out: Path, figures: Pa
     out : pathlib.Path
         The HTML file to write.
     figures : pathlib.Path
-        Folder for the figures, one PNG and one SVG each, named `{analysis}__{figure}`
-        or `{transfer}__transfer`; of the whole study `study__{figure}`.
+        Folder for the figures, one PNG and one SVG each, named `{analysis}__{figure}`,
+        `{transfer}__transfer` or `{integration}__integration_{figure}`; of the whole study
+        `study__{figure}`.
 
     Raises
     ------

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from braid.report.further import component_rows, probe_rows, transfer_rows
+from braid.report.integration import integration_sentences
 from braid.report.results import Results, flags
-from braid.report.summary import Needs, headline_comparison, passed, sees, site_needs
+from braid.report.summary import (
+    Needs,
+    headline_comparison,
+    no_scores,
+    passed,
+    sees,
+    site_needs,
+)
 from braid.report.words import (
     KIND,
     NOUN,
@@ -37,6 +45,7 @@ def answers(results: Results) -> list[Answer]:
     """Answer in short: the analyses in the order of the config, then all that builds on them."""
     said = [Answer(name, tuple(_of_analysis(results, name))) for name in results.analyses]
     further = {
+        "Integration sites": integration_sentences(results),
         "Transfers": transfer_sentences(results),
         "Components": component_sentences(results),
         "Probes": probe_sentences(results),
@@ -48,10 +57,10 @@ def answers(results: Results) -> list[Answer]:
 def _of_analysis(results: Results, analysis: str) -> list[str]:
     """Say what the sites of an analysis need, and what its models predict."""
     if not results.models(analysis):
-        return ["No model of this analysis has scores."]
+        return [no_scores(results, analysis)]
     noun = NOUN[results.kind_of(analysis)]
     sites = results.sites_of(analysis)
-    trained = sites[~sites["model"].map(is_untrained)]
+    trained = results.trained_sites_of(analysis)
     needs = site_needs(results, analysis)
     text = [
         f"{capital(KIND[results.kind_of(analysis)])}, {plural(needs.tested, noun)} of "

@@ -167,7 +167,7 @@ def _turned_rgba(rgba: tuple[float, ...]) -> tuple[float, ...]:
     red, green, blue, alpha = rgba
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     if max(red, green, blue) - min(red, green, blue) > 0.04:
-        if lightness < 0.68:
+        if lightness < 0.66:
             return rgba
         # a tint recedes on dark paper only if it is darker than its colour
         return (*colorsys.hls_to_rgb(hue, 1.15 - lightness, 0.6 * saturation), alpha)

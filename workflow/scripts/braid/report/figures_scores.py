@@ -296,8 +296,7 @@ def timecourse(
     here = [fit for fit in fits if fit.analysis == analysis and fit.bins is not None]
     if not here:
         return Absent(f"The responses of {analysis} are not cut into windows around events.")
-    sites = results.sites_of(analysis)
-    trained = sites[~sites["model"].map(is_untrained)]
+    trained = results.trained_sites_of(analysis)
     hits = set(map(tuple, trained.loc[trained["significant"], ["subject", "site"]].to_numpy()))
     if not hits:
         return Absent(

@@ -12,15 +12,18 @@ from markupsafe import Markup, escape
 from braid.config import base_of
 from braid.report.fits import FitSummary
 from braid.report.methods_further import further_text
+from braid.report.methods_integration import integration_text
 from braid.report.methods_recordings import recordings_text
 from braid.report.references import REFERENCES, Reference
 from braid.report.results import Results
+from braid.report.summary import no_scores
 from braid.report.words import (
     is_untrained,
     listed,
     null_meanings,
     penalties_of_draws,
     plural,
+    power,
     spread,
 )
 
@@ -48,7 +51,6 @@ _FORMS = {
     "svd": "the singular vectors of the features",
     "streamed": "the Gram matrix of the features, read piece by piece",
 }
-_SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,19 @@ def methods_text(results: Results, fits: Sequence[FitSummary]) -> list[Paragraph
         text = " ".join(
             [
                 _samples(entry, kind, _sees_pictures(results, entry)),
-                _encoding(entry, here),
-                _testing(entry, kind),
-                _compare(entry),
+                *(
+                    [_encoding(entry, here), _testing(entry, kind), _compare(entry)]
+                    if results.fitted(name)
+                    else [no_scores(results, name)]
+                ),
             ]
         )
         paragraphs.append(Paragraph(f"Analysis {name}", text.strip()))
+    for name in results.further("integrations"):
+        parts = integration_text(results, name)
+        paragraphs += [
+            Paragraph(f"Integration {name}: {what}", said) for what, said in parts.items()
+        ]
     said = further_text(results)
     if said:
         paragraphs.append(Paragraph("Further analyses", said))
@@ -194,6 +203,18 @@ def _sees_pictures(results: Results, entry: Mapping[str, Any]) -> bool:
     return any("vision" in modality for modality in seen)
 
 
+_SENTENCES = {
+    "nearest": "said nearest to it",
+    "preceding": "said last",
+    "following": "said next",
+}
+_ANCHORS = {
+    "edges": "edges of the first and the last window",
+    "start": "starts of the windows",
+    "center": "centres of the windows",
+}
+
+
 def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
     """Describe units and samples of one analysis."""
     units, design = entry["units"], entry["design"]
@@ -202,6 +223,8 @@ def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
         f"words before{_after(units)} it within its sentence"
         + (", with the frame shown at its onset" if pictures else ""),
         "frames": f"a frame every {units.get('step', 0.5):g} s with the words said so far",
+        "scene_cuts": "the frame at each scene cut with the whole sentence "
+        + _SENTENCES[units.get("sentence_match", "nearest")],
         "labels": f"the label of each event (column {units.get('column', 'trial_type')})",
         "rows": "rows of given features, one per volume",
     }[units["kind"]]
@@ -213,8 +236,9 @@ def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
         return text + (
             f" Responses were means over windows of {design.get('window', 0.2):g} s in steps of "
             f"{design.get('step', 0.05):g} s from {design.get('tmin', -0.5):g} to "
-            f"{design.get('tmax', 1.5):g} s around each unit's onset; each electrode and window is "
-            "one target."
+            f"{design.get('tmax', 1.5):g} s around each unit's onset "
+            f"({_ANCHORS[design.get('bin_anchor', 'edges')]}); each electrode and window is one "
+            "target."
         )
     how = {
         "lanczos": f"Features were resampled to the volumes with a Lanczos kernel of "
@@ -267,7 +291,7 @@ def _encoding(entry: Mapping[str, Any], fits: Sequence[FitSummary]) -> str:
         "Encoding models were ridge regressions [@ridge; tikhonov] with an unpenalised intercept"
         + (scaled if ridge.get("standardize", True) else "")
         + f", one penalty per target, from {alphas['n']} values between "
-        f"{_power(alphas['low'])} and {_power(alphas['high'])} ({scale}), chosen by {measure} in "
+        f"{power(alphas['low'])} and {power(alphas['high'])} ({scale}), chosen by {measure} in "
         "inner folds. Outer folds: "
         f"{scheme}"
         + (
@@ -287,11 +311,6 @@ def _encoding(entry: Mapping[str, Any], fits: Sequence[FitSummary]) -> str:
     if samples:
         text += f" Held-out samples per subject: {spread(samples)}."
     return text
-
-
-def _power(exponent: float) -> str:
-    """Write a power of ten as print does."""
-    return "10" + f"{exponent:g}".translate(_SUPERSCRIPTS)
 
 
 def _testing(entry: Mapping[str, Any], kind: str) -> str:

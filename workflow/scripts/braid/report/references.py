@@ -114,6 +114,19 @@ REFERENCES: dict[str, Reference] = {
         "Genetics and Molecular Biology 9(1):39.",
         "10.2202/1544-6115.1585",
     ),
+    "integration": Reference(
+        "Subramaniam et al. 2024",
+        "Subramaniam V, Conwell C, Wang C, Kreiman G, Katz B, Cases I, Barbu A (2024). Revealing "
+        "vision-language integration in the brain with multimodal networks. ICML 2024. "
+        "arXiv:2406.14481.",
+        "10.48550/arXiv.2406.14481",
+    ),
+    "wilson": Reference(
+        "Wilson 1927",
+        "Wilson EB (1927). Probable inference, the law of succession, and statistical inference. "
+        "Journal of the American Statistical Association 22(158):209-212.",
+        "10.1080/01621459.1927.10502953",
+    ),
     "torch": Reference(
         "Paszke et al. 2019",
         "Paszke A, Gross S, Massa F, et al. (2019). PyTorch: an imperative style, "

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from braid.common import InputError, read_json, read_table
 from braid.config import models_of
+from braid.report.words import is_untrained
 
 _REQUIRED = {
     name: tuple(columns.split())
@@ -34,6 +36,28 @@ _REQUIRED = {
 }
 """Columns that a report reads of each table; of the study's tables, only that of sites has to be
 there, and one that is absent is empty."""
+
+_COUNTS = "test scope n_sites n_passes share low high n_default"
+_INTEGRATION = {
+    name: tuple(columns.split())
+    for name, columns in {
+        "sites": "subject site region x y z",
+        "counts": _COUNTS,
+        "regions": f"region n_subjects {_COUNTS}",
+        "subjects": f"subject {_COUNTS}",
+        "group": "test scope n_subjects share low high mixed_share mixed_low mixed_high",
+        "models": "alignment model side objective n_sites n_enough score score_mean score_low "
+        "score_high n_first n_first_tested n_trained n_trained_tested n_trained_default "
+        "n_untrained gain",
+        "objectives": "alignment objective rank n_models score_mean score_low score_high n_first "
+        "n_first_tested",
+        "times": "alignment comparison bin n_subjects effect low high",
+        "labels": "scope n_passes null_mean null_high n_labellings p",
+        "comparisons": "subject alignment comparison site a b score_a score_b effect status "
+        "significant",
+    }.items()
+}
+"""Columns that a report reads of each table of an integration; there may be others."""
 
 # what a report never shows, and what makes the files large
 _BULK = ("prediction", "weights", "score_fold")
@@ -68,6 +92,9 @@ class Results:
         absent has no entry.
     probes : dict of str to pandas.DataFrame
         By name in the config; one that is absent has no entry.
+    integrations : dict of (str, str) to dict of str to pandas.DataFrame
+        Tables of the integration tests by name in the config and profile; a table that is absent
+        has no entry.
     evaluation : pandas.DataFrame or None
         Checks against planted truth or known figures, if there are any.
     versions : dict of str to str
@@ -91,10 +118,11 @@ class Results:
     component_units: dict[str, pd.DataFrame]
     probes: dict[str, pd.DataFrame]
     evaluation: pd.DataFrame | None
+    integrations: dict[tuple[str, str], dict[str, pd.DataFrame]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     def further(self, key: str) -> Mapping[str, Mapping[str, Any]]:
-        """Entries of the config under `transfers`, `components` or `probes`, which may be empty."""
+        """Entries of the config under `transfers` or the like, which may be empty."""
         return self.config.get(key) or {}
 
     @property
@@ -133,14 +161,29 @@ class Results:
         named = models_of(self.analysis(analysis))
         return [m for m in named if m in present] + sorted(present - set(named))
 
+    def fitted(self, analysis: str) -> bool:
+        """Whether the models of an analysis are fitted and tested by themselves."""
+        return bool(self.analysis(analysis).get("fit", True))
+
     def sites_of(self, analysis: str, model: str | None = None) -> pd.DataFrame:
         """Rows of the table of sites of one analysis, and of one model if it is named."""
         rows = self.sites[self.sites["analysis"] == analysis]
         return rows if model is None else rows[rows["model"] == model]
 
+    def trained_sites_of(self, analysis: str) -> pd.DataFrame:
+        """Rows of the table of sites of one analysis, without those of untrained twins."""
+        rows = self.sites_of(analysis)
+        return rows[np.array([not is_untrained(model) for model in rows["model"]], bool)]
+
     def subjects(self, analysis: str) -> list[str]:
         """Subject labels of an analysis that have scores."""
         return sorted(set(self.sites_of(analysis)["subject"]))
+
+    def coordinate_systems(self, dataset: str) -> list[str]:
+        """Names of the spaces of electrodes that the preprocessing recorded; `n/a` is unknown."""
+        return sorted(
+            {_coordinate_system(path) for path in (self.root / "clean" / dataset).glob("sub-*.nc")}
+        )
 
     def fits(self, analysis: str, model: str) -> Iterator[tuple[str, xr.Dataset]]:
         """Open the fits of one model, subject by subject; those that are absent are left out."""
@@ -216,6 +259,7 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         ),
         probes=_named(root, config, "probes", "{}.tsv", _REQUIRED["probes"]),
         evaluation=_evaluation(root / "evaluation.tsv"),
+        integrations=_integrations(root, config),
         versions=_versions(root),
     )
 
@@ -233,6 +277,12 @@ def _small_parts(path: Path) -> xr.Dataset:
     """Read a file without its bulk: predictions and weights are never loaded."""
     with xr.open_dataset(path, engine="h5netcdf", drop_variables=_BULK) as dataset:
         return dataset.load()
+
+
+def _coordinate_system(path: Path) -> str:
+    """Space of the electrodes of a cleaned signal, of which nothing else is read."""
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        return str(dataset["signal"].attrs.get("coordinate_system", "n/a"))
 
 
 def _with_flags(table: pd.DataFrame) -> pd.DataFrame:
@@ -285,6 +335,23 @@ def _named(
     return {
         name: read_table(path, required, **dtypes) for name, path in paths.items() if path.exists()
     }
+
+
+def _integrations(
+    root: Path, config: Mapping[str, Any]
+) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:
+    """Read the tables of all integrations and profiles that the config names."""
+    found = {}
+    for name, entry in (config.get("integrations") or {}).items():
+        for profile in entry["profiles"]:
+            folder = root / "integration" / name / profile
+            paths = {table: folder / f"{table}.tsv" for table in _INTEGRATION}
+            found[name, profile] = {
+                table: _with_flags(read_table(path, _INTEGRATION[table])).fillna({"region": "n/a"})
+                for table, path in paths.items()
+                if path.exists()
+            }
+    return found
 
 
 def _versions(root: Path) -> dict[str, str]:

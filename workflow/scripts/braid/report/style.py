@@ -12,7 +12,7 @@ from braid.report.words import is_untrained
 
 # Okabe and Ito's colours without yellow and black, then Tol's "muted" for longer lists:
 # distinguishable with the common colour vision deficiencies, readable on white and near-black
-_HUES = (
+HUES = (
     "#0072B2",
     "#D55E00",
     "#009E73",
@@ -56,7 +56,7 @@ class Palette:
 def make_palette(models: Iterable[str]) -> Palette:
     """Give each trained model of a study its colour, in order of first appearance."""
     names = list(dict.fromkeys(base_of(model) for model in models))
-    return Palette({name: _HUES[i % len(_HUES)] for i, name in enumerate(names)})
+    return Palette({name: HUES[i % len(HUES)] for i, name in enumerate(names)})
 
 
 def tint(colour: str, share: float) -> str:

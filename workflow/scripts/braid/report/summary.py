@@ -15,8 +15,9 @@ from braid.config import base_of
 from braid.models.registry import NETWORKS
 from braid.report.fits import FitSummary
 from braid.report.further import component_rows, probe_rows, transfer_rows
+from braid.report.integration import key_rows
 from braid.report.results import Results, flags
-from braid.report.words import is_untrained, short_layers
+from braid.report.words import is_untrained, listed, plural, short_layers, tested_how
 
 FAMILY_WISE = 0.05
 """Level at which sites are counted by their family-wise p."""
@@ -63,6 +64,28 @@ def headline_comparison(results: Results, analysis: str) -> tuple[str, str, str]
     return (name, str(compare[name][0]), str(compare[name][1]))
 
 
+def compared_models(results: Results, analysis: str) -> str:
+    """Say what the headline comparison shows, empty without comparisons."""
+    comparison = headline_comparison(results, analysis)
+    if comparison is None or results.comparisons.empty:
+        return ""
+    return f"{comparison[1]} > {comparison[2]}"
+
+
+def best_caption(
+    results: Results, analysis: str, count: int, noun: str, compared: str, mark: str
+) -> str:
+    """Say what a map of best models shows; `mark` is what marks the comparison `compared`."""
+    return (
+        f"The trained model with the highest held-out r at each of {plural(count, noun)} that at "
+        f"least one trained model predicts significantly ({tested_how(results.test(analysis))}); "
+        "counts in brackets. The best model need not be significantly better than the next"
+        + (f". {mark} marks where {compared} is significant in the model comparison" if compared
+           else "")
+        + ". "
+    )  # fmt: skip
+
+
 def sees(results: Results, analysis: str, model: str) -> str:
     """Tell what a trained model sees: `vision`, `language`, `both`, or `n/a` for a control.
 
@@ -83,8 +106,7 @@ def site_needs(results: Results, analysis: str) -> Needs:
     A site counts as predicted where a trained network's score is significant; controls (features
     that no network computes) do not count.
     """
-    sites = results.sites_of(analysis)
-    sites = sites[~sites["model"].map(is_untrained)]
+    sites = results.trained_sites_of(analysis)
     kinds = sites["model"].map(lambda model: sees(results, analysis, model))
     keys = pd.MultiIndex.from_frame(sites[["subject", "site"]].drop_duplicates())
 
@@ -265,6 +287,20 @@ def comparison_names(results: Results, analysis: str) -> list[str]:
     return named + sorted(present - set(named))
 
 
+def no_scores(results: Results, analysis: str) -> str:
+    """Say why an analysis has no scores."""
+    if results.fitted(analysis):
+        return "No model of this analysis has scores."
+    used = [
+        name
+        for name, entry in results.further("integrations").items()
+        if analysis in entry["alignments"].values()
+    ]
+    return "The models of this analysis are not fitted by themselves" + (
+        f"; what they predict is in the integration {listed(used)}." if used else "."
+    )
+
+
 def passed(evaluation: pd.DataFrame) -> tuple[int, int]:
     """Count the checks that passed, and all that have a verdict."""
     verdict = evaluation["pass"].dropna()
@@ -290,6 +326,7 @@ def key_numbers(results: Results, fits: Sequence[FitSummary]) -> dict[str, Any]:
             }
             for name in results.analyses
         },
+        "integrations": key_rows(results),
         "transfers": transfer_rows(results),
         "components": {name: component_rows(table) for name, table in results.components.items()},
         "probes": probe_rows(results),

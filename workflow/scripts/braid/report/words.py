@@ -15,6 +15,8 @@ NOUN = {"ieeg": "electrode", "bold": "voxel", "parcels": "parcel"}
 KIND = {"ieeg": "intracranial EEG", "bold": "BOLD", "parcels": "parcel time series"}
 """What a kind of recording is called."""
 
+_SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+
 LONGEST_LAYER = 16
 """Characters of a layer's name that figures and tables show; of a longer one both ends."""
 
@@ -90,6 +92,11 @@ def percent(share: float) -> str:
 def p_value(p: float) -> str:
     """Write a p value with two significant digits."""
     return f"p = {p:.2g}" if np.isfinite(p) else "p undefined"
+
+
+def power(exponent: float) -> str:
+    """Write a power of ten as print does."""
+    return "10" + f"{exponent:g}".translate(_SUPERSCRIPTS)
 
 
 def counted(count: int, total: int, noun: str) -> str:

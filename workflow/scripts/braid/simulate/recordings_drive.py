@@ -72,6 +72,31 @@ def at_words(latents: xr.Dataset, onsets: np.ndarray) -> xr.Dataset:
     return latents.isel(time=np.minimum(index, latents.sizes["time"] - 1))
 
 
+def at_cuts(latents: xr.Dataset, cuts: np.ndarray) -> xr.Dataset:
+    """Latents at scene cuts: the new scene, and the sentence being said or said last.
+
+    `joint` says per attribute whether the two agree, +1 or -1, 0 where the sentence does not say.
+    (The film's own `joint` is 0 until a sentence about the new scene begins.)
+    """
+    now = at_words(latents, cuts)
+    dims = now["joint_dim"].to_numpy().tolist()
+    return now.assign(joint=(("time", "joint_dim"), _agreement(now, dims)))
+
+
+def _agreement(latents: xr.Dataset, attributes: Sequence[str]) -> np.ndarray:
+    """+1 where what is said of an attribute agrees with what is seen, -1 where not, else 0."""
+    found = np.zeros((latents.sizes["time"], len(attributes)), dtype=np.float32)
+    for column, attribute in enumerate(attributes):
+        seen, said = (
+            latents[part][:, latents[f"{part}_dim"].str.startswith(f"{attribute}:")].to_numpy()
+            for part in ("vision", "language")
+        )
+        agree = seen.argmax(axis=1) == said.argmax(axis=1)
+        # codes are centred: all are 0 where nothing is said
+        found[:, column] = np.where(said.any(axis=1), np.where(agree, 1.0, -1.0), 0.0)
+    return found
+
+
 def digest(weights: Mapping[str, np.ndarray], site: int) -> str:
     """Twelve hexadecimal digits that identify the weights of one site."""
     sha = hashlib.sha256()
@@ -86,8 +111,8 @@ def dimensions(kind: str, latents: xr.Dataset) -> int:
     return sum(latents.sizes[f"{part}_dim"] for part in PARTS[kind])
 
 
-def word_kernel(latency: float, width: float, sampling_frequency: float) -> np.ndarray:
-    """Response to one word: a gamma function with a peak of 1 at `latency`.
+def event_kernel(latency: float, width: float, sampling_frequency: float) -> np.ndarray:
+    """Response to one word or scene cut: a gamma function with a peak of 1 at `latency`.
 
     Parameters
     ----------
@@ -102,16 +127,16 @@ def word_kernel(latency: float, width: float, sampling_frequency: float) -> np.n
     return np.concatenate([[0.0], np.exp(shape * (np.log(relative) + 1 - relative))])
 
 
-def word_responses(
+def event_responses(
     amplitudes: np.ndarray, samples: np.ndarray, kernel: np.ndarray, n_samples: int
 ) -> np.ndarray:
-    """Add up the responses to all words.
+    """Add up the responses to all events.
 
     Parameters
     ----------
-    amplitudes : ndarray of shape (words, sites)
-    samples : ndarray of int, shape (words,)
-        Sample at which each word starts.
+    amplitudes : ndarray of shape (events, sites)
+    samples : ndarray of int, shape (events,)
+        Sample at which each event starts.
     kernel : ndarray of shape (k,)
     n_samples : int
         Length of the recording.

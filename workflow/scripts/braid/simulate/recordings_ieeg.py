@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from braid.common import rng, write_json
 from braid.simulate.recordings_anatomy import SHAFTS, contact_positions, hemisphere_of, region_of
 from braid.simulate.recordings_drive import (
+    Weights,
+    at_cuts,
     at_words,
     digest,
     dimensions,
     draw_weights,
     drive,
+    event_kernel,
+    event_responses,
     spread,
-    word_kernel,
-    word_responses,
 )
 from braid.simulate.recordings_events import SIMULATED, events_of, write_tsv
 from braid.simulate.recordings_noise import line_noise, power_law, slow_drift
@@ -65,10 +68,12 @@ class IeegRecording:
 def simulate_ieeg(world: World, settings: IeegSettings, seed: int, subject: str) -> IeegRecording:
     """Simulate one subject.
 
-    Every word evokes a response whose amplitude is a weighted sum of the latents at that word. The
-    contacts of a patch see one source with one latency; their weights add up to zero, as the two
-    sides of a dipole layer do, so that an average over all good contacts carries none of it and
-    re-referencing leaves silent contacts silent. Bipolar neighbours of a patch do see it.
+    Every word, and every scene cut where `responds_to` names it, evokes a response whose amplitude
+    is a weighted sum of the latents at that event (`at_words`, `at_cuts`), with the same weights
+    and the same latency. The contacts of a patch see one source with one latency; their weights
+    add up to zero, as the two sides of a dipole layer do, so that an average over all good contacts
+    carries none of it and re-referencing leaves silent contacts silent. Bipolar neighbours of a
+    patch do see it.
 
     Parameters
     ----------
@@ -206,14 +211,13 @@ def _plant(
 ) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
     """Plant responses: signals (channels, samples), contacts with what was planted, and truth.
 
-    `noise` is what an analysis with an average reference is left with.
+    `noise` is what an analysis with an average reference is left with. Strength and truth are those
+    of the words: what scene cuts evoke is noise to them, as far as it reaches into their windows.
     """
     rate = settings.sampling_frequency
     response = np.zeros_like(noise)
     contacts = contacts.assign(snr=0.0, latency=np.nan, weights="n/a")
     words = start + film.words["onset"].to_numpy()
-    samples = np.round(words * rate).astype(int)
-    latents = at_words(film.latents, film.words["onset"].to_numpy())
     background = high_passed(noise, rate)
     planted, left = (np.zeros((len(words), len(contacts))) for _ in range(2))
     for kind in DRIVEN:
@@ -223,15 +227,17 @@ def _plant(
         gains = random.permutation(np.linspace(1.0, 0.35, len(sites)))
         weights = {part: _balanced(matrix * gains) for part, matrix in weights.items()}
         latency = round(random.uniform(*settings.latency), 3)
-        kernel = word_kernel(latency, settings.kernel_width, rate)
-        evoked = word_responses(drive(latents, weights), samples, kernel, noise.shape[1])
+        by_words, by_cuts = _evoked(film, settings, weights, latency, start, noise.shape[1])
         peaks = np.broadcast_to(words[:, None] + latency, (len(words), len(sites)))
-        planted[:, sites] = windows_at_words(high_passed(evoked, rate), peaks, rate)
+        planted[:, sites] = windows_at_words(high_passed(by_words, rate), peaks, rate)
         left[:, sites] = windows_at_words(background[sites], peaks, rate)
         ratio = planted[:, sites].var(axis=0) / left[:, sites].var(axis=0)
         scale = np.sqrt(_strengths(settings, seed, kind)[subject] / ratio.max())
-        response[sites] = scale * evoked
-        contacts.loc[sites, "snr"] = ratio * scale**2
+        response[sites] = scale * (by_words + by_cuts)
+        planted[:, sites] *= scale
+        left[:, sites] += scale * windows_at_words(high_passed(by_cuts, rate), peaks, rate)
+        ratio = planted[:, sites].var(axis=0) / left[:, sites].var(axis=0)
+        contacts.loc[sites, "snr"] = ratio
         contacts.loc[sites, "latency"] = latency
         contacts.loc[sites, "weights"] = [digest(weights, site) for site in range(len(sites))]
     good = np.flatnonzero(contacts["bad"] == "")
@@ -243,6 +249,29 @@ def _plant(
         {kind: dimensions(kind, film.latents) for kind in KINDS},
     )
     return response, contacts, truth
+
+
+def _evoked(
+    film: Stimulus,
+    settings: IeegSettings,
+    weights: Weights,
+    latency: float,
+    start: float,
+    n_samples: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add up what words and what scene cuts evoke, (sites, n_samples) each; 0 where cuts do not."""
+    rate = settings.sampling_frequency
+    kernel = event_kernel(latency, settings.kernel_width, rate)
+
+    def responses(latents: xr.Dataset, onsets: np.ndarray) -> np.ndarray:
+        samples = np.round((start + onsets) * rate).astype(int)
+        return event_responses(drive(latents, weights), samples, kernel, n_samples)
+
+    onsets = film.words["onset"].to_numpy()
+    by_words = responses(at_words(film.latents, onsets), onsets)
+    if "scene_cut" not in settings.responds_to:
+        return by_words, np.zeros_like(by_words)
+    return by_words, responses(at_cuts(film.latents, film.cuts), film.cuts)
 
 
 def _strengths(settings: IeegSettings, seed: int, kind: str) -> dict[str, float]:

@@ -11,6 +11,7 @@ from braid.common import InputError
 
 KINDS = ("vision", "language", "sum", "joint", "silent")
 DRIVEN = KINDS[:-1]
+EVENTS = ("word", "scene_cut")
 
 Range = tuple[float, float]
 
@@ -30,8 +31,8 @@ class Recordings:
         Lowest and highest planted signal-to-noise ratio (variances) of driven sites; values are
         spread evenly over its logarithm.
     latency : tuple of float
-        Range of the time to the peak of the response, s: after the onset of a word (iEEG), or of
-        the haemodynamic response (BOLD).
+        Range of the time to the peak of the response, s: after the onset of an event (iEEG), or
+        of the haemodynamic response (BOLD).
     """
 
     subjects: tuple[str, ...]
@@ -55,8 +56,10 @@ class IeegSettings(Recordings):
         Contacts on each depth electrode.
     patch : int
         Neighbouring contacts that see one source.
+    responds_to : tuple of str
+        Events of the film that evoke responses: `word`, and `scene_cut` or not.
     kernel_width : float
-        Width (standard deviation) of the response to one word, s.
+        Width (standard deviation) of the response to one event, s.
     noise_sd : float
         Standard deviation of a contact's own background activity, microvolt.
     shared_sd : float
@@ -71,6 +74,7 @@ class IeegSettings(Recordings):
     sampling_frequency: float
     contacts_per_shaft: int
     patch: int
+    responds_to: tuple[str, ...]
     kernel_width: float
     noise_sd: float
     shared_sd: float
@@ -264,6 +268,12 @@ def _check_ieeg(values: IeegSettings) -> None:
         raise InputError(
             "world description: 'ieeg.patch' must be at least 2 and below "
             "'ieeg.contacts_per_shaft', so that a shaft also has contacts outside its patch"
+        )
+    wrong = [name for name in values.responds_to if name not in EVENTS]
+    if wrong or "word" not in values.responds_to:
+        raise InputError(
+            f"world description: 'ieeg.responds_to' is {list(values.responds_to)}; give [word] or "
+            "[word, scene_cut]"
         )
 
 

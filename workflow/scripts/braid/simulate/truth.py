@@ -53,7 +53,8 @@ COLUMNS = {
     "snr": "Variance of the planted response over that of the noise, where an analysis looks "
     "(iEEG: 0.2 s windows around the peak after each word, above 0.1 Hz, average reference; "
     "BOLD: volumes of the films, above 0.01 Hz); 0 for silent sites",
-    "latency": "Time from a word (iEEG) or from the stimulus (BOLD) to the peak of the response, s",
+    "latency": "Time from a word or scene cut (iEEG), or from the stimulus (BOLD), to the peak of "
+    "the response, s",
     "n_effective": "Effective number of independent samples for this site",
     "expected_r": "Held-out correlation expected of a fit on the true latents",
     "clear": "True if an analysis ought to find the site (see Criterion)",

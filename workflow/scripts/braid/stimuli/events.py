@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from braid.bids import read_events
 from braid.bids.files import given
 from braid.common import InputError
+from braid.stimuli.annotations import events_with
+from braid.stimuli.cuts import cuts_of_run
 from braid.stimuli.defaults import unit_params
 from braid.stimuli.given import rows_of_run
 from braid.stimuli.labels import labels_of_run
+from braid.stimuli.pauses import pauses_of, stretch_of
 from braid.stimuli.sources import Sources
 from braid.stimuli.units import UNIT_COLUMNS, unit_digest
 from braid.stimuli.words import frames_of_run, words_of_run
@@ -23,11 +27,14 @@ EVENT_COLUMNS = {
     "run": "Run label",
     "onset": "Onset on the recording's clock (s from its first sample)",
     "duration": "Duration (s)",
+    "stretch_start": "Since when the stimulus had run without a pause (s); the whole run if n/a",
+    "stretch_end": "Until when it then ran without a pause (s)",
     **UNIT_COLUMNS,
 }
 _KINDS: dict[str, Callable[[pd.DataFrame, Path, Sources, Mapping[str, Any]], list[dict]]] = {
     "words": words_of_run,
     "frames": frames_of_run,
+    "scene_cuts": cuts_of_run,
     "labels": labels_of_run,
 }
 
@@ -45,14 +52,15 @@ def events_of(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) 
         `analysis.units` of the config; see `braid.stimuli.defaults.UNITS`. Kinds: `words` (each
         word in its context, with the frame shown at its onset), `frames` (a frame every `step` s
         while a film lasts, with the words of the current sentence so far, or of the last one),
-        `labels` (an entry of events.tsv is the text) and `rows` (row t of a feature file belongs
-        to volume t).
+        `scene_cuts` (the frame at each cut, with a whole sentence said near it), `labels` (an entry
+        of events.tsv is the text) and `rows` (row t of a feature file belongs to volume t).
 
     Returns
     -------
     pandas.DataFrame
-        Columns `EVENT_COLUMNS` (`row` for kind `rows` only), sorted by run (in the order of the
-        index) and onset. `frame_time` is NaN where nothing can be seen.
+        Columns `EVENT_COLUMNS` (`row` for kind `rows` only; `stretch_start` and `stretch_end` only
+        where a run was paused), sorted by run (in the order of the index) and onset. `frame_time`
+        is NaN where nothing can be seen.
 
     Raises
     ------
@@ -74,15 +82,14 @@ def events_of(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) 
         if params["kind"] == "rows":
             units = rows_of_run(row, root, sources, params)
         else:
-            if not given(row["events"]):
-                raise InputError(
-                    f"{root / row['path']}: no events.tsv applies to this run; add it, or use "
-                    "units of kind rows"
-                )
-            path = root / row["events"]
-            units = _KINDS[params["kind"]](read_events(path), path, sources, params)
+            table, path = events_with(row, root, params["annotations"])
+            units = _KINDS[params["kind"]](table, path, sources, params)
+            _note_stretches(units, pauses_of(table, path, params), row)
         units.sort(key=lambda unit: unit["onset"])
-        found += [{"run": row["run"], "unit": unit_digest(unit), **unit} for unit in units]
+        found += [
+            {"run": row["run"], "unit": unit_digest(unit, _only_heard(unit, sources)), **unit}
+            for unit in units
+        ]
     if not found:
         raise InputError(
             f"{root}: no event of kind {params['kind']} in {_names(index)}; {_hint(index, root)}"
@@ -90,6 +97,21 @@ def events_of(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) 
     table = pd.DataFrame(found)
     table.insert(0, "event", range(len(table)))
     return table[[name for name in EVENT_COLUMNS if name in table.columns]]
+
+
+def _only_heard(unit: Mapping[str, Any], sources: Sources) -> bool:
+    """Tell whether a unit's stimulus is sound without pictures."""
+    stimulus = unit["stimulus"]
+    return given(stimulus) and "row" not in unit and sources.file(stimulus).only_heard
+
+
+def _note_stretches(units: list[dict[str, Any]], pauses: np.ndarray, row: pd.Series) -> None:
+    """Note, in place, the stretch between pauses in which each event of a run lies."""
+    if len(pauses):
+        duration = float(row["n_samples"]) / float(row["sampling_frequency"])
+        for unit in units:
+            stretch = stretch_of(unit["onset"], pauses, duration)
+            unit["stretch_start"], unit["stretch_end"] = stretch
 
 
 def _names(index: pd.DataFrame) -> str:

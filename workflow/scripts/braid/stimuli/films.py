@@ -41,6 +41,17 @@ def is_visual(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in _VIDEOS | _PICTURES
 
 
+def has_sound(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file that is there has a sound track; what FFmpeg does not know has none."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return bool(container.streams.audio)
+    except (av.FFmpegError, ValueError):
+        return False
+
+
 def open_film(path: str | os.PathLike[str]) -> Film:
     """Open a film, decode its first frame and find its duration.
 
@@ -58,6 +69,31 @@ def open_film(path: str | os.PathLike[str]) -> Film:
         return Film(path, np.inf, 0.0)
     with _Decoder(path) as decoder:
         return Film(path, decoder.end() - start, rate)
+
+
+def frame_times(path: str | os.PathLike[str]) -> np.ndarray:
+    """Give the time of every frame of a film, s from the first: float64, ascending.
+
+    Packets are read, not decoded, where each states the time of its frame.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not fetched, or cannot be decoded.
+    """
+    path = Path(path)
+    with _Decoder(path) as decoder:
+        if next(iter(decoder), None) is None:
+            raise _undecodable(path, "it has no frame")
+        start = decoder.start
+    with _Decoder(path) as decoder:
+        stated = decoder.packet_times()
+    if stated is None:
+        with _Decoder(path) as decoder:
+            stated = [float(frame.time or 0.0) for frame in decoder]
+    times = np.sort(np.asarray(stated)) - start
+    # packets before the first frame that is shown (edit lists) hold no frame of the film
+    return np.asarray(times[times > -1e-6], dtype=float)
 
 
 def iter_frames(
@@ -165,6 +201,7 @@ class _Decoder:
             raise _undecodable(path, "it has no video stream")
         self.stream: Any = self.container.streams.video[0]
         self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = _threads()
         # time of the first frame; containers that state it are not always right (AVI)
         self.start = 0.0
 
@@ -199,6 +236,19 @@ class _Decoder:
             return float(frame_or_packet.duration * self.stream.time_base)
         return 1.0 / float(self.stream.average_rate) if self.stream.average_rate else 0.0
 
+    def packet_times(self) -> list[float] | None:
+        """Give what the packets state, s on the clock of the container; None if one does not."""
+        times = []
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.pts is not None:
+                    times.append(float(packet.pts * self.stream.time_base))
+                elif packet.size:
+                    return None
+        except (self._error, ValueError) as error:
+            raise _undecodable(self.path, str(error)) from None
+        return times
+
     def end(self) -> float:
         """End of the last packet, s on the clock of the container.
 
@@ -214,6 +264,12 @@ class _Decoder:
         except (self._error, ValueError) as error:
             raise _undecodable(self.path, str(error)) from None
         return end
+
+
+def _threads() -> int:
+    """Threads that decode: as many as the job has (Snakemake says so here); 0 is one per core."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(told) if told.isdigit() else 0
 
 
 def _undecodable(path: Path, reason: str) -> InputError:

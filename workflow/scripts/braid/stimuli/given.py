@@ -11,6 +11,7 @@ import pandas as pd
 
 from braid.bids import check_fetched, fill_pattern
 from braid.common import InputError
+from braid.stimuli.arrays import open_array, split_dataset
 from braid.stimuli.sources import Sources
 
 
@@ -27,8 +28,9 @@ def rows_of_run(
         Root of the data set.
     sources : Sources
     params : mapping
-        `features`: path pattern of a `.npy` array (rows, features) within the root, with the
-        placeholders of `fill_pattern`.
+        `features`: path pattern of an array (rows, features) within the root, with the placeholders
+        of `fill_pattern`: a `.npy` file, or an HDF5 or Zarr store with the name of the data set in
+        it (`stimuli/features.h5::{task}`, see `open_array`).
 
     Returns
     -------
@@ -42,23 +44,21 @@ def rows_of_run(
     if not params["features"]:
         raise InputError("units.features: kind rows needs the path pattern of the feature files")
     name = fill_pattern(params["features"], row["run"], row["subject"], "units.features")
-    path = root / name
+    file, _ = split_dataset(name)
+    path = root / file
     check_fetched(path)
     if not path.exists():
         raise InputError(f"{path}: no such feature file; correct `units.features` in the config")
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a plain NumPy array ({error}); save it again") from None
+    shape = tuple(open_array(root / name).shape)
     n_volumes = int(row["n_samples"])
-    if len(shape) != 2 or shape[0] != n_volumes:
+    if shape[0] != n_volumes:
         raise InputError(
-            f"{path}: unequal numbers of features and events: {shape[0] if shape else 0} rows of "
+            f"{root / name}: unequal numbers of features and events: {shape[0]} rows of "
             f"features (shape {shape}) but {n_volumes} volumes in {root / row['path']}; cut both "
             "to the same stretch of the stimulus"
         )
     step = 1.0 / float(row["sampling_frequency"])
-    digest = sources.file(name).sha256
+    digest = sources.file(str(file)).sha256
     return [
         {
             "onset": number * step,

@@ -21,6 +21,7 @@ DROPPED_COLUMNS = {
     "reason": "Why the event is not used",
 }
 _BLOCK = 64  # channels whose cumulative sums are held at once
+_ANCHORS = ("edges", "start", "center")
 _VOLUME_KINDS = ("lanczos", "boxcar", "rows")
 
 
@@ -37,11 +38,11 @@ def responses_of(
         From `events_of`, of the same subject.
     params : mapping
         `analysis.design` of the config. Kind `event_locked`: one sample per event, one target per
-        channel and window, each the mean over `window` s from `onset + tmin + b * step` on (the
-        bin's name is the start of its window); a window has the same number of samples for all
-        events. Kinds `lanczos`, `boxcar` and `rows`: one sample per volume of the runs that have
-        events, without the first and last `trim` volumes. See `braid.stimuli.defaults`; keys that
-        concern the features only are let through.
+        channel and window, each the mean over `window` s. A bin's name is `tmin + b * step`, which
+        is the start of its window (its centre with `bin_anchor: center`); a window has the same
+        number of samples for all events. Kinds `lanczos`, `boxcar` and `rows`: one sample per
+        volume of the runs that have events, without the first and last `trim` volumes. See
+        `braid.stimuli.defaults`; keys that concern the features only are let through.
 
     Returns
     -------
@@ -49,8 +50,8 @@ def responses_of(
         `response(sample, target)`, float32, with the coordinates of the contract in
         `workflow/README.md`.
     dropped : pandas.DataFrame
-        Columns `DROPPED_COLUMNS`: events whose windows leave the run, or that lie outside the
-        volumes kept.
+        Columns `DROPPED_COLUMNS`: events whose windows leave the run or run over a pause of the
+        stimulus, or that lie outside the volumes kept.
 
     Raises
     ------
@@ -77,9 +78,12 @@ def responses_of(
 # event-locked -------------------------------------------------------------------------------------
 
 
-def window_starts(params: Mapping[str, Any]) -> np.ndarray:
-    """Find the starts (s, relative to the onset) of the windows that end by `tmax`."""
-    room = params["tmax"] - params["tmin"] - params["window"]
+def window_bins(params: Mapping[str, Any]) -> np.ndarray:
+    """Find the names of the windows (s, relative to the onset), as `bin_anchor` says."""
+    anchor = params["bin_anchor"]
+    if anchor not in _ANCHORS:
+        raise InputError(f"design.bin_anchor: '{anchor}' is not one of {', '.join(_ANCHORS)}")
+    room = params["tmax"] - params["tmin"] - (params["window"] if anchor == "edges" else 0.0)
     if params["window"] <= 0 or params["step"] <= 0 or room < -1e-9:
         raise InputError(
             f"design: no window of {params['window']:g} s fits between tmin {params['tmin']:g} s "
@@ -94,7 +98,8 @@ def _event_locked(
 ) -> tuple[xr.DataArray, pd.DataFrame]:
     """Mean of each window around each event."""
     rate = float(signal.attrs["sampling_frequency"])
-    bins = window_starts(params)
+    bins = window_bins(params)
+    offsets = bins - params["window"] / 2 if params["bin_anchor"] == "center" else bins
     width = round(params["window"] * rate)
     if width < 1:
         raise InputError(
@@ -103,14 +108,18 @@ def _event_locked(
     run_of = signal["run"].to_numpy()
     code = events["run"].map({label: number for number, label in enumerate(labels)}).to_numpy(int)
     # start[e, b]: first sample of window b of event e, within its run
-    start = np.round((events["onset"].to_numpy(float)[:, None] + bins) * rate).astype(np.int64)
+    start = np.round((events["onset"].to_numpy(float)[:, None] + offsets) * rate).astype(np.int64)
     lengths = np.array([np.count_nonzero(run_of == number) for number in range(len(labels))])
     inside = (start[:, 0] >= 0) & (start[:, -1] + width <= lengths[code])
-    dropped = events.loc[~inside, ["event", "run", "onset"]].reset_index(drop=True)
-    dropped["reason"] = "a window leaves the run"
+    reason = np.where(inside, "a window runs over a pause", "a window leaves the run")
+    opens, closes = _stretches(events, rate, lengths[code])
+    inside &= (start[:, 0] >= opens) & (start[:, -1] + width <= closes)
+    dropped = events.loc[~inside, ["event", "run", "onset"]].assign(reason=reason[~inside])
+    dropped = dropped.reset_index(drop=True)
     if not inside.any():
         raise InputError(
-            f"design: all {len(events)} events have windows that leave their run; check onsets, "
+            f"design: all {len(events)} events have windows that leave their run"
+            f"{' or run over a pause' if 'stretch_end' in events.columns else ''}; check onsets, "
             "tmin and tmax"
         )
     kept = np.flatnonzero(inside)
@@ -121,7 +130,7 @@ def _event_locked(
         rows = np.flatnonzero(code[kept] == number)
         first = int(np.flatnonzero(run_of == number)[0])
         block_of_run = signal.values[first : first + lengths[number]]
-        _window_means(block_of_run, start[kept[rows]], width, values, rows)
+        window_means(block_of_run, start[kept[rows]], width, values, rows)
         if params["standardize"]:
             values[rows] = _zscore(values[rows])
     coordinates = {
@@ -136,18 +145,48 @@ def _event_locked(
         coordinates,
         ("sample", "target"),
         name="response",
-        attrs={**signal.attrs, "design": "event_locked", "window": float(params["window"])},
+        attrs={
+            **signal.attrs,
+            "design": "event_locked",
+            "window": float(params["window"]),
+            "bin_anchor": params["bin_anchor"],
+        },
     )
     return response, dropped
 
 
-def _window_means(
+def _stretches(
+    events: pd.DataFrame, rate: float, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First sample, and one past the last, of the stretch between pauses of each event's run."""
+    if "stretch_end" not in events.columns:
+        return np.zeros(len(events), dtype=np.int64), lengths
+    start, end = (events[f"stretch_{side}"].to_numpy(float) for side in ("start", "end"))
+    first = np.where(np.isfinite(start), np.round(np.nan_to_num(start) * rate), 0)
+    last = np.where(np.isfinite(end), np.round(np.nan_to_num(end) * rate), lengths)
+    return first.astype(np.int64), last.astype(np.int64)
+
+
+def window_means(
     signal: np.ndarray, start: np.ndarray, width: int, values: np.ndarray, rows: np.ndarray
 ) -> None:
-    """Write the mean of each window into `values[rows]`: (event, channel, bin).
+    """Write the mean of each window into `values[rows]`.
 
     By differences of a cumulative sum in float64, in blocks of channels: float32 sums over long
     recordings would lose the small differences between them.
+
+    Parameters
+    ----------
+    signal : numpy.ndarray
+        (samples, channels) of one run.
+    start : numpy.ndarray
+        int64, (events, windows): first sample of each window.
+    width : int
+        Samples of a window.
+    values : numpy.ndarray
+        (all events, channels, windows), is written to.
+    rows : numpy.ndarray
+        Positions of the events in `values`.
     """
     for begin in range(0, signal.shape[1], _BLOCK):
         block = signal[:, begin : begin + _BLOCK]

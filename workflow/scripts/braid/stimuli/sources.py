@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from braid.bids import check_fetched
-from braid.common import InputError, sha256_of
-from braid.stimuli.films import TOLERANCE, Film, is_visual, open_film
+from braid.bids.cuts import detect_cuts
+from braid.common import InputError
+from braid.stimuli.arrays import array_digest
+from braid.stimuli.films import TOLERANCE, Film, frame_times, has_sound, is_visual, open_film
+
+_SAME = 1e-3  # s; a frame this near is shown at that very time, which tables round
 
 
 class Source:
@@ -26,15 +30,35 @@ class Source:
         self.path = path
         self.name = name
 
+    @property
+    def stim_file(self) -> str:
+        """Name of the file in events: relative to the folder `stimuli`."""
+        return self.name.removeprefix("stimuli/")
+
     @cached_property
     def sha256(self) -> str:
-        """Digest of the file."""
-        return sha256_of(self.path)
+        """Digest of the file, or of all files of a folder."""
+        return array_digest(self.path)
 
     @cached_property
     def film(self) -> Film | None:
         """The file as a film or picture; None if it cannot be seen (sound, text)."""
         return open_film(self.path) if is_visual(self.path) else None
+
+    @cached_property
+    def only_heard(self) -> bool:
+        """Whether it is sound without pictures."""
+        return self.film is None and has_sound(self.path)
+
+    @cached_property
+    def frame_times(self) -> np.ndarray:
+        """Times of the frames of a film, s."""
+        return frame_times(self.path)
+
+    @cached_property
+    def cuts(self) -> np.ndarray:
+        """Scene cuts of a film that PySceneDetect finds, s."""
+        return detect_cuts(self.path)
 
     def check_time(self, time: float, events: Path, row: int) -> None:
         """Raise an `InputError` if the film is over at a time that the events ask for."""
@@ -44,13 +68,30 @@ class Source:
                 f"{self.film.duration:.3f} s; correct stim_time, onset or duration, or the film"
             )
 
-    def frame_time(self, time: float) -> float:
-        """Time of the picture shown, s, to 1 ms, within the film; NaN if nothing can be seen."""
+    def frame_time(self, time: float, match: str = "nearest") -> float:
+        """Time of the picture shown, s, to 1 ms, within the film; NaN if nothing can be seen.
+
+        Parameters
+        ----------
+        time : float
+            s in the stimulus.
+        match : {"nearest", "subsequent", "preceding"}
+            `nearest` gives the time itself, at which `iter_frames` takes the nearest frame;
+            `subsequent` that of the first frame from then on, `preceding` that of the last one by
+            then. Where there is no such frame, the last or first one is taken.
+        """
         if self.film is None:
             return float("nan")
         if not np.isfinite(self.film.duration):
             return 0.0  # a still picture
-        return round(min(max(time, 0.0), self.film.duration), 3)
+        if match == "nearest":
+            return round(min(max(time, 0.0), self.film.duration), 3)
+        frames = self.frame_times
+        if match == "subsequent":
+            position = int(np.searchsorted(frames, time - _SAME))
+        else:
+            position = int(np.searchsorted(frames, time + _SAME, side="right")) - 1
+        return round(float(frames[min(max(position, 0), len(frames) - 1)]), 3)
 
 
 class Sources:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braid.stimuli.arrays import split_dataset
+
 UNIT_COLUMNS = {
     "unit": "Digest of the unit's content",
     "stimulus": "Stimulus file, relative to the root of the data set",
@@ -25,11 +27,13 @@ UNIT_COLUMNS = {
 _DIGITS = 12
 
 
-def unit_digest(unit: Mapping[str, Any]) -> str:
-    """Digest of what a network sees of a unit: 12 hexadecimal digits.
+def unit_digest(unit: Mapping[str, Any], only_heard: bool = False) -> str:
+    """Digest of what a network, or a measure of sound, is given of a unit: 12 hexadecimal digits.
 
     Covers the stimulus's digest, the frame's time to 1 ms, the text and the span of the word in it;
-    for given features the file's digest and the row.
+    for given features the file's digest, the data set in it and the row. A stimulus that is
+    `only_heard` has no frame: there it covers the time in it, for equal words sound different each
+    time that they are said.
     """
     frame = unit["frame_time"]
     content = [
@@ -41,6 +45,9 @@ def unit_digest(unit: Mapping[str, Any]) -> str:
     ]
     if "row" in unit:
         content.append(int(unit["row"]))
+        content += filter(None, [split_dataset(unit["stimulus"])[1]])
+    if only_heard:
+        content.append(["heard", round(1000 * unit["stimulus_time"])])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]
 
 

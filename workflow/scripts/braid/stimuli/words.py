@@ -11,6 +11,7 @@ import pandas as pd
 
 from braid.bids.files import given
 from braid.common import InputError
+from braid.stimuli.pauses import pauses_of, shown_stretches
 from braid.stimuli.sources import Source, Sources
 
 
@@ -37,22 +38,22 @@ def words_of_run(
     -------
     list of dict
     """
-    words = _words(table, path, params)
-    films = _presentations(table, params)
-    sentences = _sentences(words, params)
+    words = word_rows(table, path, params)
+    films = presentations(table, path, params)
+    sentences = sentence_numbers(words, params)
     texts = words[params["text_column"]].tolist() if len(words) else []
     units = []
     for position, (_, row) in enumerate(words.iterrows()):
-        first, last = _bounds(sentences, position)
+        first, last = bounds(sentences, position)
         start = max(first, position - int(params["context_words"]))
         stop = min(last, position + int(params["context_after"]) + 1)
         before, after = texts[start:position], texts[position + 1 : stop]
-        source, time = _shown(row, films, path, sources)
+        source, time = shown(row, films, path, sources)
         units.append(
             {
                 "onset": float(row["onset"]),
                 "duration": float(np.nan_to_num(row["duration"])),
-                **_place(source, time),
+                **place(source, time, params["frame_match"]),
                 **text_unit(before, texts[position], after),
             }
         )
@@ -70,24 +71,16 @@ def frames_of_run(
 
     Parameters and result as for `words_of_run`.
     """
-    words = _words(table, path, params)
-    sentences = _sentences(words, params)
+    words = word_rows(table, path, params)
+    sentences = sentence_numbers(words, params)
     texts = words[params["text_column"]].tolist() if len(words) else []
     onsets = words["onset"].to_numpy(float)
     units = []
-    for _, row in _presentations(table, params).iterrows():
-        if not given(row.get("stim_file")):
-            continue
-        source = sources.stimulus(str(row["stim_file"]), path, int(row["row"]))
-        if source.film is None:
+    for _, row in presentations(table, path, params).iterrows():
+        source = film_of(row, path, sources, "frames are")
+        if source is None:
             continue
         start = float(np.nan_to_num(row.get("stim_time", 0.0)))
-        if not row["duration"] > 0:
-            raise InputError(
-                f"{path}: row {row['row']}: the film has no duration; add it, since frames are "
-                "taken while the film lasts"
-            )
-        source.check_time(start + float(row["duration"]), path, int(row["row"]))
         step = float(params["step"])
         # the small term keeps a last frame that rounding would lose, or add
         for k in range(int(np.ceil(float(row["duration"]) / step - 1e-6))):
@@ -97,11 +90,35 @@ def frames_of_run(
                 {
                     "onset": onset,
                     "duration": step,
-                    **_place(source, start + k * step),
+                    **place(source, start + k * step),
                     **_said(texts, sentences, said, int(params["context_words"])),
                 }
             )
     return units
+
+
+def film_of(row: pd.Series, path: Path, sources: Sources, what: str) -> Source | None:
+    """Find the film of a row that presents a stimulus; None if nothing can be seen.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, the row has no duration, or the film is shorter; `what` says what
+        is taken while the film lasts.
+    """
+    if not given(row.get("stim_file")):
+        return None
+    source = sources.stimulus(str(row["stim_file"]), path, int(row["row"]))
+    if source.film is None:
+        return None
+    if not row["duration"] > 0:
+        raise InputError(
+            f"{path}: row {row['row']}: the film has no duration; add it, since {what} taken while "
+            "the film lasts"
+        )
+    start = float(np.nan_to_num(row.get("stim_time", 0.0)))
+    source.check_time(start + float(row["duration"]), path, int(row["row"]))
+    return source
 
 
 def text_unit(before: Sequence[str], word: str, after: Sequence[str]) -> dict[str, Any]:
@@ -121,11 +138,11 @@ def _said(texts: list[str], sentences: np.ndarray, said: int, context: int) -> d
     if said == 0:
         return {"text": "", "target_start": 0, "target_end": 0, "word": "n/a"}
     last = said - 1
-    first = max(_bounds(sentences, last)[0], last - context)
+    first = max(bounds(sentences, last)[0], last - context)
     return text_unit(texts[first:last], texts[last], [])
 
 
-def _words(table: pd.DataFrame, path: Path, params: Mapping[str, Any]) -> pd.DataFrame:
+def word_rows(table: pd.DataFrame, path: Path, params: Mapping[str, Any]) -> pd.DataFrame:
     """Rows of a run that are words, in order of onset, checked."""
     column = params["text_column"]
     rows = table
@@ -154,15 +171,19 @@ def _words(table: pd.DataFrame, path: Path, params: Mapping[str, Any]) -> pd.Dat
     return rows
 
 
-def _presentations(table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows that say when a film or story starts and how long it lasts, in order of onset."""
+def presentations(table: pd.DataFrame, path: Path, params: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows that say when a film or story starts and how long it lasts, in order of onset.
+
+    One that is paused becomes one row per stretch.
+    """
     if "trial_type" not in table.columns:
         return table.iloc[:0]
     rows = table[table["trial_type"].isin(params["film_types"]) & table["onset"].notna()]
-    return rows.sort_values("onset", kind="stable")
+    rows = rows.sort_values("onset", kind="stable")
+    return shown_stretches(rows, pauses_of(table, path, params))
 
 
-def _sentences(words: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:
+def sentence_numbers(words: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:
     """Give the number of each word's sentence; a new one starts where the entry changes."""
     column = params["sentence_column"]
     if column not in words.columns:
@@ -171,7 +192,7 @@ def _sentences(words: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(entries[1:] != entries[:-1])]).astype(int)[: len(words)]
 
 
-def _bounds(sentences: np.ndarray, position: int) -> tuple[int, int]:
+def bounds(sentences: np.ndarray, position: int) -> tuple[int, int]:
     """First word of a word's sentence, and one past its last."""
     number = sentences[position]
     return int(np.searchsorted(sentences, number)), int(
@@ -179,7 +200,7 @@ def _bounds(sentences: np.ndarray, position: int) -> tuple[int, int]:
     )
 
 
-def _shown(
+def shown(
     row: pd.Series, films: pd.DataFrame, path: Path, sources: Sources
 ) -> tuple[Source | None, float]:
     """Stimulus of a word and the time in it; without one the time is the recording's."""
@@ -210,7 +231,7 @@ def _time_in(row: pd.Series, films: pd.DataFrame) -> float:
     return float(row["onset"] - last["onset"] + np.nan_to_num(last.get("stim_time", 0.0)))
 
 
-def _place(source: Source | None, time: float) -> dict[str, Any]:
+def place(source: Source | None, time: float, match: str = "nearest") -> dict[str, Any]:
     """Columns that say where in which stimulus a unit is."""
     if source is None:
         return {"stimulus": "n/a", "sha256": "n/a", "stimulus_time": time, "frame_time": np.nan}
@@ -218,5 +239,5 @@ def _place(source: Source | None, time: float) -> dict[str, Any]:
         "stimulus": source.name,
         "sha256": source.sha256,
         "stimulus_time": time,
-        "frame_time": source.frame_time(time),
+        "frame_time": source.frame_time(time, match),
     }

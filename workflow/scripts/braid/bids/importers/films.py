@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from braid.bids.files import check_fetched
-from braid.common import BraidError, InputError, progress
+from braid.common import InputError, progress
 
 SUFFIXES = (".mp4", ".mkv", ".m4v", ".mov", ".avi", ".webm")
 MOST_LAG = 2.0  # s, over which pictures and transcript are shifted against each other
@@ -209,40 +209,6 @@ def _shift(seen: Brightness, times: np.ndarray, told: np.ndarray) -> _Shift:
     while last + 1 < len(lags) and scores[last + 1] >= scores[best] - SAME_R:
         last += 1
     return _Shift(int(lags[first]), int(lags[last]), scores[best])
-
-
-def detect_cuts(path: Path) -> np.ndarray:
-    """Find scene cuts with PySceneDetect's content detector in its default setting.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, s from the first frame, ascending, without the start of the film.
-
-    Raises
-    ------
-    BraidError
-        If PySceneDetect is not installed.
-    InputError
-        If the film cannot be read.
-    """
-    try:
-        from scenedetect import ContentDetector, SceneManager, VideoOpenFailure, open_video
-    except ImportError as error:
-        raise BraidError(
-            f"scene cuts: PySceneDetect cannot be used here ({error}); install scenedetect, with "
-            "opencv-python-headless in the place of opencv-python where there is no libGL, or give "
-            "--scenes annotations or none"
-        ) from None
-    try:
-        video = open_video(str(path), backend="pyav")
-    except VideoOpenFailure as error:
-        raise InputError(f"{path}: the film cannot be decoded ({error}); copy it again") from None
-    manager = SceneManager()
-    manager.add_detector(ContentDetector())
-    manager.detect_scenes(video)
-    scenes = manager.get_scene_list()
-    return np.array([start.seconds for start, _ in scenes[1:]], dtype=float)
 
 
 def put_file(source: Path, target: Path, copy: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braid.bids.cuts import detect_cuts
 from braid.bids.files import check_fetched, entities_of
 from braid.bids.headers import ieeg_header
 from braid.bids.importers.brainvision import (
@@ -25,7 +26,6 @@ from braid.bids.importers.films import (
     MOST_SHIFT,
     Brightness,
     check_film,
-    detect_cuts,
     find_film,
     put_file,
     read_brightness,

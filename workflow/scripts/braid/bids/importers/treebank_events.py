@@ -8,6 +8,7 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
+from braid.bids.cuts import match_sentences
 from braid.bids.importers.treebank_clock import Segment, limit_of, place, samples_in
 
 # measured at each word by the data set's authors; for bands of nuisance features
@@ -183,32 +184,6 @@ def _cuts(
             "sentence_following": texts[matches["following"]],
         }
     )
-
-
-def match_sentences(times: np.ndarray, start: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
-    """Sentences that go with moments of a film, by three rules.
-
-    Parameters
-    ----------
-    times : numpy.ndarray
-        s.
-    start, end : numpy.ndarray
-        Of the sentences, s, sorted by start.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        Positions of the sentences: `preceding` (the last that began by then), `following` (the
-        first that begins later), each the outermost one where there is none, and `nearest` (the one
-        being said, else the smallest gap; of equals the first).
-    """
-    after = np.searchsorted(start, times, side="right")
-    gaps = [np.maximum(np.maximum(start - time, time - end), 0.0) for time in times]
-    return {
-        "preceding": np.maximum(after - 1, 0),
-        "following": np.minimum(after, len(start) - 1),
-        "nearest": np.array([int(np.argmin(gap)) for gap in gaps], dtype=int),
-    }
 
 
 def _mark_outside(missing: np.ndarray, first: np.ndarray, last: np.ndarray, n_samples: int) -> None:
