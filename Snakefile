@@ -10,6 +10,7 @@ if "study" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_integration.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/bids.smk"
 include: "workflow/rules/preprocess.smk"

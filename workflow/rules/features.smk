@@ -1,14 +1,4 @@
 # Features of the networks in the feature store, and the designs built from them.
-def given_files(wildcards):
-    """Files in the data set's root that a network or a control is given beside the stimuli."""
-    entry, root = entry_of(wildcards), root_of(ANALYSES[wildcards.analysis]["dataset"])
-    settings = entry.get("settings", {})
-    named = [entry.get("regions"), *(settings.get(key) for key in ("path", "keys", "table"))]
-    # FILE::DATASET
-    paths = [Path(root) / str(value).split("::")[0] for value in named if value]
-    return sorted({str(path) for path in paths if path.exists()})
-
-
 rule features:
     input:
         units=f"{RESULTS}/units/{{analysis}}.tsv",
