@@ -137,6 +137,29 @@ def test_digest_of_rooms_sees_its_own_rooms_and_what_these_import(tmp_path):
         before = after
 
 
+def test_digest_of_a_module_sees_what_it_imports_and_not_its_whole_room(tmp_path):
+    for room in ("common", "encoding", "inference"):
+        (tmp_path / room).mkdir()
+        for module in ("a", "b", "c"):
+            (tmp_path / room / f"{module}.py").write_text("x = 1\n")
+    (tmp_path / "inference" / "a.py").write_text(
+        "from braid.encoding.a import x\nfrom braid.inference.b import x\n"
+    )
+
+    def digest():
+        return study.digest_of_rooms(tmp_path, "inference.a")
+
+    before = digest()
+    (tmp_path / "inference" / "c.py").write_text("x = 2\n")
+    assert digest() == before
+    for path in ("inference/a", "inference/b", "encoding/c", "common/a"):
+        with (tmp_path / f"{path}.py").open("a") as stream:
+            stream.write("y = 2\n")
+        after = digest()
+        assert after != before
+        before = after
+
+
 def test_the_page_of_keys_is_up_to_date():
     spec = importlib.util.spec_from_file_location("document", ROOT / "config" / "document.py")
     module = importlib.util.module_from_spec(spec)

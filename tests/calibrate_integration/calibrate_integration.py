@@ -291,8 +291,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/calibrate_integration"))
     parser.add_argument("--seed", type=int, default=0, help="of the recordings")
-    parser.add_argument("--draws", type=int, default=200, help="replicates of the events")
-    parser.add_argument("--noise-draws", type=int, default=100, help="the same without effects")
+    parser.add_argument("--film", type=float, help="duration of the film, s; else as in world.yaml")
+    parser.add_argument("--draws", type=int, default=100, help="replicates of the events")
+    parser.add_argument("--noise-draws", type=int, default=40, help="the same without effects")
     parser.add_argument("--sets", type=int, default=20, help="data sets without effects")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
@@ -300,14 +301,15 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out) as scratch:
         folder = Path(scratch)
-        material.write_recordings(folder / "planted", {}, options.seed)
+        film = {"film": {"films": {"cinema": options.film}}} if options.film else {}
+        material.write_recordings(folder / "planted", film, options.seed)
         study = material.read_study(options.out, options.draws)
         features = folder / "features"
         material.extract_features(study, folder / "planted" / "bids", features)
         tables = run_planted(study, folder / "planted", features, options.workers)
         planted_seconds = round(time.monotonic() - start)
         subjects = [f"{number:02d}" for number in range(1, options.sets + 1)]
-        silent = {"ieeg": {**SILENT, "subjects": subjects}}
+        silent = {**film, "ieeg": {**SILENT, "subjects": subjects}}
         material.write_recordings(folder / "silent", silent, seed_for(options.seed, "silent"))
         study = material.read_study(options.out, options.noise_draws, untrained=False)
         tables["noise"] = run_noise(study, folder / "silent", features, options.workers)
@@ -316,7 +318,11 @@ def main() -> None:
         "machine": f"{options.workers} processes, {platform.machine()}",
         "seconds": round(time.monotonic() - start),
         "seconds_planted": planted_seconds,
-        **{key: getattr(options, key) for key in ("seed", "draws", "noise_draws", "sets")},
+        "seed": options.seed,
+        "film": material.world_of(film)["film"]["films"]["cinema"],
+        "draws": options.draws,
+        "noise_draws": options.noise_draws,
+        "sets": options.sets,
     }
     columns = {
         "rates": RATES_COLUMNS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -93,11 +94,25 @@ def test_no_input_is_ancient():
         assert "ancient(" not in path.read_text(), path.name
 
 
+def names_from(script: Path, module: str) -> list[str]:
+    """Names that a script imports from a module."""
+    nodes = ast.walk(ast.parse(script.read_text()))
+    found = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module == module]
+    return [alias.name for node in found for alias in node.names]
+
+
 def test_a_rule_carries_the_digest_of_the_rooms_that_its_script_opens():
     for name, text in ALL_RULES.items():
         script = ROOT / "workflow" / "scripts" / re.search(r'scripts/(\w+\.py)"', text).group(1)
-        declared = re.findall(r'"(\w+)"', re.search(r"code=rooms\((.*?)\)", text).group(1))
-        assert set(declared) == set(imported(script)) - {"config", "common"}, name
+        declared = re.findall(r'"([\w.]+)"', re.search(r"code=rooms\((.*?)\)", text).group(1))
+        rooms = {part.split(".")[0] for part in declared}
+        assert rooms == set(imported(script)) - {"config", "common"}, name
+        for room in {part.split(".")[0] for part in declared if "." in part}:
+            # modules stand for a room only where the script takes nothing else of it
+            modules = {part.split(".")[1] for part in declared if part.startswith(f"{room}.")}
+            doors = importlib.import_module(f"braid.{room}")
+            for door in names_from(script, f"braid.{room}"):
+                assert getattr(doors, door).__module__.split(".")[-1] in modules, (name, door)
 
 
 def test_lint(snakemake):

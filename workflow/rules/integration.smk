@@ -24,7 +24,7 @@ rule bootstrap_events:
         device=lambda wildcards: ANALYSES[wildcards.analysis]["ridge"]["device"],
         memory_mb=lambda wildcards: ANALYSES[wildcards.analysis]["ridge"]["memory_mb"],
         seed=config["seed"],
-        code=rooms("inference"),
+        code=rooms("encoding", "inference.integration_bootstrap"),
     script:
         "../scripts/bootstrap_events.py"
 

@@ -672,29 +672,47 @@ def digest_of_rooms(library: PathLike, *rooms: str) -> str:
     library : path-like
         Folder of the package.
     *rooms : str
-        Rooms that a script opens; `common` and the rooms that these import are added.
+        Rooms that a script opens; `common` and the rooms that these import are added. For rules
+        whose jobs take hours, modules (`room.module`) in place of a room: these, the modules of
+        their own room that they import, and other rooms as before.
     """
     sources = {
         path: path.read_bytes()
-        for room in sorted(_with_imported(Path(library), {"common", *rooms}))
-        for path in sorted((Path(library) / room).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        for part in sorted(_with_imported(Path(library), {"common", *rooms}))
+        for path in _files_of(Path(library), part)
     }
     digest = hashlib.sha256()
-    for path, content in sources.items():
+    for path, content in sorted(sources.items()):
         digest.update(path.relative_to(library).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()[:16]
 
 
-def _with_imported(library: Path, rooms: set[str]) -> set[str]:
-    """Rooms, the rooms that their modules import, and so on."""
+def _with_imported(library: Path, parts: set[str]) -> set[str]:
+    """Rooms and modules, what their source imports, and so on."""
     found: set[str] = set()
-    queue = set(rooms)
+    queue = set(parts)
     while queue:
-        room = queue.pop()
-        found.add(room)
-        for path in (library / room).rglob("*.py"):
+        part = queue.pop()
+        found.add(part)
+        for path in _files_of(library, part):
+            if path.suffix != ".py":
+                continue
             text = path.read_text(encoding="utf-8")
-            named = set(re.findall(r"^\s*(?:from|import) braid\.(\w+)", text, flags=re.MULTILINE))
-            queue |= {name for name in named if (library / name).is_dir()} - found
+            pattern = r"^\s*(?:from|import) braid\.(\w+)(?:\.(\w+))?"
+            for room, module in re.findall(pattern, text, flags=re.MULTILINE):
+                # a module of a room needs other modules of it, but not all
+                own = "." in part and room == part.split(".")[0]
+                near = own and module and (library / room / f"{module}.py").is_file()
+                if (library / room).is_dir():
+                    queue.add(f"{room}.{module}" if near else room)
+        queue -= found
     return found
+
+
+def _files_of(library: Path, part: str) -> list[Path]:
+    """All files of a room, or the one of a module."""
+    room, _, module = part.partition(".")
+    if module:
+        return [library / room / f"{module}.py"]
+    every = sorted((library / room).rglob("*"))
+    return [path for path in every if path.is_file() and "__pycache__" not in path.parts]
