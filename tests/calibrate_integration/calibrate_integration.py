@@ -245,7 +245,7 @@ def run_planted(study: Config, folder: Path, features: Path, workers: int) -> di
     return {
         "rates": pd.DataFrame(rates, columns=list(RATES_COLUMNS)),
         "group": pd.concat(groups)[["profile", *GROUP_COLUMNS]],
-        "electrodes": pd.concat(electrodes)[list(electrodes_columns(alignments))],
+        "electrodes": pd.concat(electrodes).filter(items=list(electrodes_columns(alignments))),
     }
 
 
@@ -331,7 +331,8 @@ def main() -> None:
         "electrodes": electrodes_columns(list(study["integrations"]["sites"]["alignments"])),
     }
     for name, table in tables.items():
-        write_table(options.out / f"{name}.tsv", table, columns[name], **about)
+        described = {column: columns[name][column] for column in table}
+        write_table(options.out / f"{name}.tsv", table, described, **about)
         if name != "electrodes":
             print(table.to_string(index=False, float_format="{:.4f}".format))
     print(f"{options.out}: {', '.join(columns)}; {about['seconds']} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_the_planted_truth_is_found(demo):
     assert sum(known) == len(MISSED), "a row that the README explains is no longer there"
     failed = table[~table["pass"].astype(bool) & ~pd.Series(known)]
     assert failed.empty, failed.to_string()
+
+
+def test_integration_sites_are_checked_against_the_truth(demo):
+    """Where no integration was planted, no more than the nominal rate is called."""
+    table = read_table(demo / "demo" / "evaluation.tsv").query("stage == 'seeg_integration'")
+    assert {measure.split(":")[0] for measure in table["measure"]} == {"recommended", "paper2024"}
+    assert table["measure"].str.contains("clearly driven joint sites").sum() == 2
+    mistakes = table[table["threshold"].str.startswith(("<=", "="))]
+    recommended = mistakes["measure"].str.startswith("recommended")
+    assert len(mistakes[recommended]) >= 7
+    assert mistakes[recommended]["pass"].astype(bool).all(), mistakes.to_string()
 
 
 def test_nothing_is_left_to_do(demo, snakemake):
@@ -99,18 +111,47 @@ def test_editing_one_network_re_runs_only_what_depends_on_it(demo, snakemake, tm
     assert edited != registry
     (tmp_path / "models.yaml").write_text(edited)
     settings = ("--config", f"results={demo}", f"models={tmp_path / 'models.yaml'}")
-    done = snakemake("--dry-run", "--cores", "all", *settings)
-    counts = {
-        line.split()[0]: int(line.split()[1])
-        for line in done.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()
-        if len(line.split()) == 2 and line.split()[1].isdigit()
-    }
-    # the network, its twin and the two entries made of it, in two analyses and three subjects
-    assert counts["features"] == 8
-    assert counts["design"] == 24
-    assert counts["combine"] == 12
-    # the latter two are not fitted by themselves, but as two combinations
+    counts = counts_of(snakemake("--dry-run", "--cores", "all", *settings))
+    # the network, its twin and the two entries made of it, in three analyses and three subjects
+    assert counts["features"] == 12
+    assert counts["design"] == 36
+    assert counts["combine"] == 18
+    # the latter two are not fitted by themselves, but as two combinations; cuts are not fitted
     assert counts["fit"] == counts["permute"] == 24
     assert counts["compare"] == 6
+    # all four and one combination, for words and cuts
+    assert counts["bootstrap_events"] == 30
+    assert counts["compare_integration"] == 12 and counts["integrate"] == 2
     rest = {"probe", "collect", "evaluate", "report", "all", "total"}
-    assert set(counts) == {"features", "design", "combine", "fit", "permute", "compare", *rest}
+    made = {"features", "design", "combine", "fit", "permute", "compare"}
+    assert set(counts) == made | rest | {"bootstrap_events", "compare_integration", "integrate"}
+
+
+SHOWN = {"integrate": 2, "evaluate": 1, "report": 1, "all": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "jobs"),
+    [
+        ({"q": 0.1}, SHOWN),
+        ({"min_bins": 4}, {"compare_integration": 12, **SHOWN}),
+        ({"draws": 70}, {"bootstrap_events": 54, "compare_integration": 12, **SHOWN}),
+    ],
+    ids=["level", "bins", "draws"],
+)
+def test_a_setting_of_the_integration_re_runs_only_what_depends_on_it(
+    demo, snakemake, settings, jobs
+):
+    changed = json.dumps({"seeg_integration": {"settings": settings}})
+    config = ("--config", f"results={demo}", f"integrations={changed}")
+    counts = counts_of(snakemake("--dry-run", "--cores", "all", *config))
+    assert counts == {**jobs, "total": sum(jobs.values())}
+
+
+def counts_of(plan):
+    """Jobs that a dry-run lists, by rule."""
+    return {
+        line.split()[0]: int(line.split()[1])
+        for line in plan.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()
+        if len(line.split()) == 2 and line.split()[1].isdigit()
+    }

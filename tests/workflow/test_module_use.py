@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,22 @@ def test_a_deployed_snakefile_uses_them_under_their_own_names(elsewhere):
     done = snakemake(deployed, "--dry-run", "--quiet", "rules")
     assert done.returncode == 0, said(done)
     assert "permute " in done.stdout + done.stderr
+
+
+def test_an_address_in_the_place_of_a_clone_is_refused(elsewhere):
+    """What `snakedeploy` writes names the repository's address."""
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=elsewhere.parent / "clone"
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/Snakefile"
+        text = SNAKEFILE[: SNAKEFILE.index("rule count:")].replace("../clone/Snakefile", address)
+        (elsewhere / "Addressed").write_text(text)
+        done = snakemake(elsewhere, "--dry-run", "--snakefile", "Addressed")
+        server.shutdown()
+    assert done.returncode != 0
+    assert "clone the repository and name the clone's Snakefile" in done.stdout + done.stderr
 
 
 def test_the_catalog_finds_what_it_asks_for(snakemake):

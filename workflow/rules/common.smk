@@ -8,6 +8,11 @@ from snakemake.exceptions import WorkflowError
 # of this file, not of the main Snakefile: another workflow may use this one as a module
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent
 LIBRARY = WORKFLOW / "scripts"
+if not LIBRARY.is_dir():
+    raise WorkflowError(
+        f"braid: {WORKFLOW}: rules that are read from an address lack the library beside them; "
+        'clone the repository and name the clone\'s Snakefile (README, section "Share")'
+    )
 sys.path.insert(0, str(LIBRARY))
 
 from braid import config as study  # noqa: E402
