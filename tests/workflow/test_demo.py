@@ -135,7 +135,7 @@ SHOWN = {"integrate": 2, "evaluate": 1, "report": 1, "all": 1}
     [
         ({"q": 0.1}, SHOWN),
         ({"min_bins": 4}, {"compare_integration": 12, **SHOWN}),
-        ({"draws": 70}, {"bootstrap_events": 54, "compare_integration": 12, **SHOWN}),
+        ({"draws": 70}, {"bootstrap_events": 66, "compare_integration": 12, **SHOWN}),
     ],
     ids=["level", "bins", "draws"],
 )
