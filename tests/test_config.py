@@ -128,6 +128,7 @@ def test_digest_of_rooms_sees_its_own_rooms_and_what_these_import(tmp_path):
 
     before = digest()
     (tmp_path / "report" / "a.py").write_text("x = 2\n")
+    (tmp_path / "inference" / "README.md").write_text("What is in here.\n")
     assert digest() == before
     for room in ("encoding", "common", "inference"):
         with (tmp_path / room / "a.py").open("a") as stream:

@@ -710,9 +710,9 @@ def _with_imported(library: Path, parts: set[str]) -> set[str]:
 
 
 def _files_of(library: Path, part: str) -> list[Path]:
-    """All files of a room, or the one of a module."""
+    """All files of a room but its page of documentation, or the one of a module."""
     room, _, module = part.partition(".")
     if module:
         return [library / room / f"{module}.py"]
-    every = sorted((library / room).rglob("*"))
-    return [path for path in every if path.is_file() and "__pycache__" not in path.parts]
+    every = (path for path in sorted((library / room).rglob("*")) if path.is_file())
+    return [path for path in every if path.suffix != ".md" and "__pycache__" not in path.parts]
