@@ -129,10 +129,9 @@ def bootstrap_events(
 ) -> xr.Dataset:
     """Bootstrap one model's scores over events.
 
-    One replicate of 3,000 events, 768 features and 24,150 targets (150 electrodes) takes 14 CPU s
-    of one x86-64 thread, measured beside other work, 1,000 of them 4 h; a job of 4 took 1.1 GB at
-    most, and the scores of 1,000 are 0.2 GB (`tests/bench/bootstrap.py`). Decompositions do not go
-    to the factor store, as no other job has the same rows.
+    One replicate of 3,000 events, 768 features and 24,150 targets (150 electrodes) takes 12 CPU s
+    of an x86-64 core; 100 took 1.2 GB at most, and the scores of 1,000 are 0.2 GB
+    (`tests/bench/bootstrap.py`). Decompositions do not go to the factor store, as no other job has the same rows.
 
     Parameters
     ----------

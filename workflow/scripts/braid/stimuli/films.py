@@ -61,14 +61,19 @@ def open_film(path: str | os.PathLike[str]) -> Film:
         If the file is missing, not fetched, or cannot be decoded.
     """
     path = Path(path)
-    with _Decoder(path) as decoder:
-        if next(iter(decoder), None) is None:
-            raise _undecodable(path, "it has no frame")
-        start, rate = decoder.start, float(decoder.stream.average_rate or 0.0)
+    start, rate = _begin(path)
     if path.suffix.lower() in _PICTURES:
         return Film(path, np.inf, 0.0)
     with _Decoder(path) as decoder:
         return Film(path, decoder.end() - start, rate)
+
+
+def _begin(path: Path) -> tuple[float, float]:
+    """Decode the first frame: where the film begins, s on its own clock, and frames per second."""
+    with _Decoder(path) as decoder:
+        if next(iter(decoder), None) is None:
+            raise _undecodable(path, "it has no frame")
+        return decoder.start, float(decoder.stream.average_rate or 0.0)
 
 
 def frame_times(path: str | os.PathLike[str]) -> np.ndarray:
@@ -82,10 +87,7 @@ def frame_times(path: str | os.PathLike[str]) -> np.ndarray:
         If the file is missing, not fetched, or cannot be decoded.
     """
     path = Path(path)
-    with _Decoder(path) as decoder:
-        if next(iter(decoder), None) is None:
-            raise _undecodable(path, "it has no frame")
-        start = decoder.start
+    start, _ = _begin(path)
     with _Decoder(path) as decoder:
         stated = decoder.packet_times()
     if stated is None:
