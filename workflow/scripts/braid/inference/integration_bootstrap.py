@@ -131,7 +131,8 @@ def bootstrap_events(
 
     One replicate of 3,000 events, 768 features and 24,150 targets (150 electrodes) takes 12 CPU s
     of an x86-64 core; 100 took 1.2 GB at most, and the scores of 1,000 are 0.2 GB
-    (`tests/bench/bootstrap.py`). Decompositions do not go to the factor store, as no other job has the same rows.
+    (`tests/bench/bootstrap.py`). Decompositions do not go to the factor store, as no other job has
+    the same rows.
 
     Parameters
     ----------
