@@ -51,7 +51,7 @@ bench: $(READY) ## Time and memory of the ridge solver beside himalaya's, speed 
 	@$(BIN)/python tests/bench/ridge.py
 	@$(BIN)/python tests/bench/extraction.py
 
-bench-bootstrap: $(READY) ## Time and memory of a tenth of one event bootstrap of study 1 (15 minutes)
+bench-bootstrap: $(READY) ## Time and memory of a tenth of one event bootstrap of study 1 (11 minutes)
 	@$(BIN)/python tests/bench/bootstrap.py
 
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)

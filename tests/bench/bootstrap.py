@@ -70,7 +70,7 @@ def job(folder: Path, replicates: int, device: str) -> None:
     response = read_array(folder / "response.nc")["response"]
     scores = bootstrap_events(design, response, "last", params, seed=1, device=device)
     write_array(folder / "summary.nc", summarise_events(scores, params["level"]))
-    write_array(folder / "draws.nc", scores[["test"]])
+    write_array(folder / "draws.nc", scores[["test"]], packed=("test",))
     found: dict[str, Any] = {
         "wall_s": time.perf_counter() - start,
         "cpu_s": time.process_time() - cpu,

@@ -29,7 +29,14 @@ import pandas as pd
 import xarray as xr
 
 from braid.common import progress, read_table, seed_for, write_table
-from braid.config import Config, integration_layer, integration_roles, integration_settings
+from braid.config import (
+    BOOTSTRAPPED,
+    Config,
+    integration_layer,
+    integration_models,
+    integration_roles,
+    integration_settings,
+)
 from braid.encoding import layer_names
 from braid.inference import (
     Study,
@@ -89,7 +96,7 @@ def compared(
         for profile in profiles:
             params = integration_settings(entry, profile)
             for alignment, analysis in entry["alignments"].items():
-                key = analysis, params["embargo"]
+                key = analysis, tuple(str(params[name]) for name in BOOTSTRAPPED)
                 if key not in made:
                     made[key] = _bootstrapped(study, *analyses[analysis], params, analysis)
                 summaries, draws = made[key]
@@ -109,11 +116,8 @@ def _bootstrapped(
 ) -> tuple[dict[str, xr.Dataset], dict[str, xr.Dataset]]:
     """Bootstrap every model that the study compares: summaries and test scores."""
     entry = study["integrations"]["sites"]
-    roles = _roles(study)
-    sides = (roles[side] for side in ("multimodal", "unimodal", "linear"))
-    models = [*(model for side in sides for model in side), *roles["untrained"].values()]
     summaries, draws = {}, {}
-    for model in dict.fromkeys(models):
+    for model in integration_models(_roles(study)):
         layer = integration_layer(entry, model)
         scores = bootstrap_events(
             designs[model],

@@ -22,21 +22,14 @@ from braid.inference.integration import (
     weak_and_strict,
 )
 from braid.inference.integration_labels import (
-    LABELS_COLUMNS,
     label_null,
     labellings,
     relabel_candidates,
 )
 from braid.inference.integration_profiles import PROFILES, settings
 from braid.inference.integration_study import (
-    COUNTS_COLUMNS,
-    GROUP_COLUMNS,
-    MODELS_COLUMNS,
-    OBJECTIVES_COLUMNS,
-    REGIONS_COLUMNS,
-    SUBJECTS_COLUMNS,
-    TIMES_COLUMNS,
     Study,
+    integration_columns,
     integration_tables,
     mixed_share,
     sites_columns,
@@ -343,28 +336,23 @@ def study_of(**changes):
         "language": [stack_of("01", 6, **strong), stack_of("02", 4, **strong)],
         "vision": [stack_of("01", 6, **strong), stack_of("02", 4, **weak)],
     }
+    return study_from(scores, ROLES, params)
+
+
+def study_from(scores, roles, params, labels=()):
+    """Compare the candidates of every subject and alignment."""
     tables = {
-        alignment: [compare_candidates(one, ROLES, params, 1) for one in some]
+        alignment: [compare_candidates(one, roles, params, 1) for one in some]
         for alignment, some in scores.items()
     }
-    return Study(scores, correct_comparisons(tables, params), ROLES, params)
+    return Study(scores, correct_comparisons(tables, params), roles, params, dict(labels))
 
 
 def test_tables_say_what_was_planted(tmp_path):
     study = study_of()
     tables = integration_tables(study, seed=1, n=500)
-    columns = {
-        "sites": sites_columns(["language", "vision"]),
-        "counts": COUNTS_COLUMNS,
-        "regions": REGIONS_COLUMNS,
-        "subjects": SUBJECTS_COLUMNS,
-        "group": GROUP_COLUMNS,
-        "models": MODELS_COLUMNS,
-        "objectives": OBJECTIVES_COLUMNS,
-        "times": TIMES_COLUMNS,
-        "labels": LABELS_COLUMNS,
-    }
-    assert set(tables) == set(columns)
+    columns = integration_columns(["language", "vision"])
+    assert {*tables, "comparisons"} == set(columns)
     for name, table in tables.items():
         # nothing was asked about low-level features
         described = [column for column in columns[name] if not column.startswith(CHECKS)]
@@ -513,11 +501,7 @@ def low_level_study():
     }
     scores = {alignment: [flat_stack(levels)] for alignment in ("language", "vision")}
     params = settings(events="fixed", labellings=5)
-    tables = {
-        alignment: [compare_candidates(one, LOW, params, 1) for one in some]
-        for alignment, some in scores.items()
-    }
-    return Study(scores, correct_comparisons(tables, params), LOW, params)
+    return study_from(scores, LOW, params)
 
 
 def test_checks_against_low_level_features_are_no_tests(tmp_path):
@@ -661,12 +645,7 @@ def test_true_labels_give_the_calls_of_the_study(tmp_path):
         alignment: [flat_stack(levels, 5, subject, seed=n) for n, subject in enumerate("ab")]
         for alignment in found
     }
-    tables = {
-        alignment: [compare_candidates(one, roles, params, 1) for one in some]
-        for alignment, some in scores.items()
-    }
-    study = Study(scores, correct_comparisons(tables, params), roles, params, found)
-    made = integration_tables(study, 1, 50)
+    made = integration_tables(study_from(scores, roles, params, found), 1, 50)
     counts = made["counts"].set_index(["test", "scope"])["n_passes"]["multimodal"]
     labels = made["labels"].set_index("scope")["n_passes"]
     assert counts.to_dict() == labels.to_dict()
@@ -703,5 +682,8 @@ def test_bins_may_be_kept_by_permutation_tests():
         stack_models(summaries, {"fusion": permuted["fusion"]})
     with pytest.raises(InputError, match="model fusion has no p of the targets"):
         stack_models(summaries, {**permuted, "fusion": permuted["fusion"].isel(target=slice(9))})
+    other = permuted["fusion"].assign_attrs(layer="blocks.2")
+    with pytest.raises(InputError, match=r"of layer blocks.2, its bootstrap of layer n/a"):
+        stack_models(summaries, {**permuted, "fusion": other})
     with pytest.raises(InputError, match="bin_filter: 'none'"):
         settings(bin_filter="none")

@@ -305,7 +305,7 @@ def test_too_few_draws_are_pointed_out(world: World, one: Integration) -> None:
     assert finest(replace(one, settings={**one.settings, "bin_draws": 10_000_000})) == ""
     assert finest(without(one, "comparisons")) == ""
     coarse = finest(replace(one, settings={**one.settings, "bin_draws": 9}))
-    assert "no p is below 0.1000" in coarse and f"at least {2 * most} of them" in coarse
+    assert "no p is below 0.1000" in coarse and "none of them can be called" in coarse
 
 
 # tables -------------------------------------------------------------------------------------------

@@ -336,6 +336,13 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
 def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> None:
     """Check the names and settings of an integration."""
     analyses, datasets = study["analyses"], set()
+    for key in ("alignments", "pairs"):
+        for name in entry[key]:
+            if name in RESERVED[key] or (key == "pairs" and name.startswith("over_")):
+                raise InputError(
+                    f"{place}.{key}: '{name}' is a name that the tables use for something else; "
+                    "rename it"
+                )
     for alignment, analysis in entry["alignments"].items():
         key = f"{place}.alignments.{alignment}"
         _known(analysis, analyses, key)
@@ -360,6 +367,11 @@ def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> N
                         f"{place}.beyond_low_level: {model} and {entry['low_level']} cannot be put "
                         "side by side; both must be networks or lists of networks"
                     )
+        compared = integration_models(integration_roles(entry, analyses, {}))
+        for key in ("layers", "objectives"):
+            for model in entry.get(key, {}):
+                known = [base_of(name) for name in compared]
+                _known(base_of(model), known, f"{place}.{key}")
     if len(datasets) > 1:
         raise InputError(
             f"{place}.alignments: the analyses are of the data sets "
@@ -496,7 +508,8 @@ def integration_roles(
     -------
     dict
         As `braid.inference.compare_candidates` and the tables take them: `multimodal`, `unimodal`,
-        `linear`, `matched` (if given), `pairs`, `untrained` (twin by network), `objectives`.
+        `linear`, `matched` (if given), `pairs`, `low_level` (if given), `with_low_level` (if asked
+        for: combination by model), `untrained` (twin by network), `objectives`.
     """
     asked = list(dict.fromkeys([*entry["multimodal"], *entry["unimodal"]]))
     run = [set(networks_of(analyses[name])) for name in entry["alignments"].values()]
@@ -532,6 +545,14 @@ def integration_layer(entry: Mapping[str, Any], model: str) -> str:
     return str(entry["layers"].get(model, entry["layers"].get(base_of(model), entry["layer"])))
 
 
+RESERVED = {
+    "alignments": ("weak", "strict"),
+    "pairs": (
+        *("multimodal", "matched", "nonlinear", "first", "trained", "untrained"),
+        "beyond_low_level",
+    ),
+}
+"""Names of an integration's tables that its alignments and pairs cannot have, nor `over_...`."""
 BOOTSTRAPPED = (
     *("folds", "embargo", "alphas", "alpha_scale", "standardize", "draws", "event_block", "level"),
 )

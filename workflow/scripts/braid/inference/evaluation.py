@@ -148,7 +148,7 @@ def planted_in_both(
             "subject": both["subject"],
             "site": both["site"],
             "kind": np.select([silent, language], ["silent", "language"], both["kind_source"]),
-            "clear": _true(both["clear_source"]) & _true(both["clear_target"]),
+            "clear": true_of(both["clear_source"]) & true_of(both["clear_target"]),
             "partial": ~silent & (both["kind_source"] != both["kind_target"]),
         }
     )
@@ -183,10 +183,10 @@ def silent_checks(
     for who, part in parts.items():
         for what, share in (
             ("with p <= .05", (part["p"] <= NOMINAL).mean()),
-            ("called significant", _true(part["significant"]).mean()),
+            ("called significant", true_of(part["significant"]).mean()),
         ):
             rows.append(
-                _row(
+                row_of(
                     stage,
                     f"share of {n} silent sites {what} {who}",
                     share,
@@ -201,7 +201,7 @@ def found_checks(
     stage: str, sites: pd.DataFrame, compare: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Count clearly driven sites that were found by a model of the right kind."""
-    clear = sites[_true(sites["clear"]) & (sites["kind"] != "silent")]
+    clear = sites[true_of(sites["clear"]) & (sites["kind"] != "silent")]
     found = {}
     for kind, group in clear.groupby("kind"):
         right = group[group["model"].isin(right_models(compare, str(kind)))]
@@ -211,7 +211,7 @@ def found_checks(
         return []
     every = pd.concat(found.values())
     rows = [
-        _row(
+        row_of(
             stage,
             f"share of {len(every)} clearly driven sites found",
             every.mean(),
@@ -223,7 +223,7 @@ def found_checks(
         measure = f"share of {len(values)} clearly driven {kind} sites found"
         share, bound = values.mean(), lower_bound(len(values), FOUND)
         threshold = f">= {bound:.4f} (5 % binomial bound of {FOUND})"
-        rows.append(_row(stage, measure, share, threshold, share >= bound))
+        rows.append(row_of(stage, measure, share, threshold, share >= bound))
     return rows
 
 
@@ -250,7 +250,7 @@ def trained_checks(
         p = float(stats.ttest_1samp(difference, 0.0, alternative="greater").pvalue)
         n, about = len(difference), f"{len(difference)} driven sites ({', '.join(kinds)})"
         rows.append(
-            _row(
+            row_of(
                 stage,
                 f"{trained} minus untrained, mean r over {about}",
                 difference.mean(),
@@ -260,7 +260,7 @@ def trained_checks(
         )
         share, bound = float((difference > 0).mean()), upper_bound(n, 0.5)
         rows.append(
-            _row(
+            row_of(
                 stage,
                 f"{trained} better than untrained, share of {about}",
                 share,
@@ -281,11 +281,11 @@ def combination_checks(stage: str, comparisons: pd.DataFrame) -> list[dict[str, 
             continue
         n, bound, joint = len(part), upper_bound(len(part)), kind == "joint"
         for what, share in (
-            ("called combination", float(_true(part["significant"]).mean())),
+            ("called combination", float(true_of(part["significant"]).mean())),
             ("with combination p <= .05", float((part["p"] <= NOMINAL).mean())),
         ):
             rows.append(
-                _row(
+                row_of(
                     stage,
                     f"share of {n} {kind} sites {what}",
                     share,
@@ -308,7 +308,7 @@ def transfer_checks(
         share, bound = found.mean(), upper_bound(len(found))
         threshold = f"> {bound:.4f} (95 % binomial bound of {NOMINAL})"
         measure = f"share of {len(found)} sum sites found"
-        rows.append(_row(stage, measure, share, threshold, share > bound))
+        rows.append(row_of(stage, measure, share, threshold, share > bound))
     return [{**row, "measure": f"{name}: {row['measure']}"} for row in rows]
 
 
@@ -351,15 +351,15 @@ def _compared(table: pd.DataFrame, planted: pd.DataFrame, analysis: str) -> pd.D
 
 def _found(sites: pd.DataFrame) -> pd.Series:
     """Whether each site is significant for at least one model."""
-    return _true(sites["significant"]).groupby([sites["subject"], sites["site"]]).any()
+    return true_of(sites["significant"]).groupby([sites["subject"], sites["site"]]).any()
 
 
-def _true(values: pd.Series) -> pd.Series:
+def true_of(values: pd.Series) -> pd.Series:
     """Read a column of truth values that may have come as text."""
     return values.astype(str).str.lower().isin(["true", "1", "1.0"])
 
 
-def _row(stage: str, measure: str, value: Any, threshold: str, passed: Any) -> dict[str, Any]:
+def row_of(stage: str, measure: str, value: Any, threshold: str, passed: Any) -> dict[str, Any]:
     """One check."""
     number = float(value) if np.isfinite(value) else np.nan
     return {

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from braid.common import InputError
-from braid.inference.evaluation import lower_bound, upper_bound
+from braid.inference.evaluation import NOMINAL, lower_bound, row_of, true_of, upper_bound
 from braid.inference.expectations import EVALUATION_COLUMNS
+from braid.inference.integration import TESTS
 
-NOMINAL = 0.05
 RECALL, PRECISION = 0.7, 0.9
 
 
@@ -82,7 +82,7 @@ def evaluate_integration(
     called = called_integration(table, alignments)
     joint = table["kind"] == "joint"
     rows = []
-    clear = called[joint & table["clear"].astype(str).str.lower().eq("true")]
+    clear = called[joint & true_of(table["clear"])]
     if len(clear):
         bound = lower_bound(len(clear), RECALL)
         rows.append(
@@ -106,17 +106,13 @@ def evaluate_integration(
         if test in table:
             passed = table.loc[table["kind"] == "sum", test].eq(True)
             rows += _mistakes(passed, "sum", f"passing the nonlinear test ({alignment})")
-    for test in ("multimodal", "matched", "nonlinear"):
+    for test in TESTS:
         if f"{test}_strict" in table:
             strict = table[f"{test}_strict"].eq(True) & ~table[f"{test}_weak"].eq(True)
             rows.append((f"strict calls of test {test} that are not weak ones", strict.sum(), "= 0",
                          not strict.any()))  # fmt: skip
-    found = pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS)[1:])
-    found["value"] = found["value"].astype(float)
-    found["pass"] = found["pass"].astype(bool)
-    found["measure"] = f"{profile}: " + found["measure"]
-    found.insert(0, "stage", name)
-    return found[list(EVALUATION_COLUMNS)]
+    checks = [row_of(name, f"{profile}: {row[0]}", *row[1:]) for row in rows]
+    return pd.DataFrame(checks, columns=list(EVALUATION_COLUMNS))
 
 
 def _mistakes(called: pd.Series, kind: str, what: str) -> list[tuple[str, float, str, bool]]:

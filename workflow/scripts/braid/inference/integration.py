@@ -75,14 +75,15 @@ def stack_models(
     (`bin_filter: boot_ci`); or, where permutation tests are given (`perm_fdr`), where the model
     predicts the bin at a false discovery rate of at most 1 - `level` over all electrodes and bins
     (Benjamini-Hochberg). These permute responses within runs and train every fold again, on folds
-    of their own.
+    of their own, with the same layer.
 
     Parameters
     ----------
     summaries : mapping of str to xarray.Dataset
         By model, from `summarise_events`, of the same targets.
     permuted : mapping of str to xarray.Dataset, optional
-        By model, `p(target)` as `test_sites` gives it with its null distributions.
+        By model, `p(target)` and the attribute `layer`, as `test_sites` gives them with its null
+        distributions.
     level : float
         As the intervals'.
 
@@ -97,7 +98,7 @@ def stack_models(
     ------
     InputError
         If models differ in their targets, electrodes in their bins, or permutation tests in
-        either.
+        either or in their layer.
     """
     if not summaries:
         raise InputError("integration: there are no models; give the bootstraps of at least two")
@@ -164,6 +165,13 @@ def _predicted(
             f"bin_filter: the permutation test of model {model} has no p of the targets that were "
             "bootstrapped; test it anew on the same responses"
         )
+    layers = [str(one.attrs.get("layer", "n/a")) for one in (test, summary)]
+    if layers[0] != layers[1]:
+        raise InputError(
+            f"bin_filter: the permutation test of model {model} is of layer {layers[0]}, its "
+            f"bootstrap of layer {layers[1]}; name the tested layer in the integration's `layers`, "
+            "or use 'boot_ci'"
+        )
     return np.nan_to_num(bh(test["p"].values.astype(float)), nan=1.0) <= 1 - level
 
 
@@ -199,7 +207,9 @@ def compare_candidates(
 
     With `events: fixed`, as in the paper, every draw sees the bootstrapped means: a
     difference is then one at these events, and all bins share what these events did. With
-    `resampled` each draw sees another replicate of the event bootstrap.
+    `resampled` each draw sees another replicate of the event bootstrap; with more draws of bins
+    than replicates these are used in turn, so that a p below 1/(replicates + 1) rests on the spread
+    over bins around them and not on more events.
 
     Why `resampled` is recommended: simulated electrodes that are driven by one sense, or by the sum
     of two, and a network that joins them and has their products as well (200 events, 36

@@ -37,7 +37,8 @@ _RECOMMENDED: dict[str, Any] = {
     "resample": "block",
     "events": "resampled",
     "block_bins": 8,  # 200 ms windows every 25 ms share samples with 7 neighbours
-    # p is at least 1/(draws + 1); a pool of 2,000 comparisons calls none unless 40 reach .001
+    # p is at least 1/(bin_draws + 1); a pool of 2,000 comparisons calls none unless 40 reach .001
+    # and with events resampled the tail below 1/(draws + 1) is that of the bins, not of more events
     "bin_draws": 5000,
     "fdr_order": "after_nobs",
     "q": 0.05,

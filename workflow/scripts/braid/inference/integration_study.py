@@ -22,6 +22,7 @@ from braid.inference.integration import (
     weak_and_strict,
 )
 from braid.inference.integration_labels import LABELS_COLUMNS, label_null
+from braid.inference.tables import t_interval
 
 _PRIOR_SHARE = 2.0  # sd of the normal prior of the mean log odds, which hardly binds
 _PRIOR_SPREAD = 0.5  # sd of the normal prior of log(sd between subjects), about sd = 1
@@ -116,7 +117,8 @@ TIMES_COLUMNS = {
     "comparison": "What is compared",
     "bin": "Start of the window relative to the event, s",
     "n_subjects": "Subjects with electrodes that were compared",
-    "effect": "Mean over subjects of the mean over electrodes of the difference in test score",
+    "effect": "Mean over subjects of the mean over electrodes of the difference in test score of "
+    "their candidates a and b (where a side is scored as the best of fewer models, of its best)",
     "low": "Lower end of the 95 % interval, Student's t over subjects",
     "high": "Upper end of that interval",
 }
@@ -575,13 +577,12 @@ def _over_subjects(means: Sequence[float], prefix: str) -> dict[str, float]:
 
 
 def _t_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean of (subjects, ...) and its 95 % interval; NaN with fewer than two subjects."""
+    """Mean of (subjects, columns) and its 95 % interval; NaN with fewer than two subjects."""
     nothing = np.full(values.shape[1:], np.nan)
     if len(values) < 2:
         return (values[0] if len(values) else nothing), nothing, nothing
-    mean = values.mean(axis=0)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
-    return mean, mean - half, mean + half
+    low, high = np.transpose([t_interval(column) for column in values.T])
+    return values.mean(axis=0), low, high
 
 
 def _median(values: np.ndarray) -> float:

@@ -106,10 +106,10 @@ def test_sites(
         Per kind `null_{kind}(draw, site)` (the statistic of each draw), `null_mean_{kind}` and
         `null_sd_{kind}(target)` (of the score), `statistic(site)`, and `p(target)` of the chosen
         layer's score by the first kind, for which nothing is corrected; attributes `draws`,
-        `distinct`, `notes` (JSON by kind), `naive_sd` (of the score if held-out samples and folds
-        were independent), `q_floor` (the smallest q that one site alone can reach), `n_untested`
-        (sites without a p), `alpha`, and `agreement` (JSON: fixed against reselected penalties,
-        where `alpha` is "hybrid").
+        `distinct`, `notes` (JSON by kind), `layer` (the chosen one), `naive_sd` (of the score if
+        held-out samples and folds were independent), `q_floor` (the
+        smallest q that one site alone can reach), `n_untested` (sites without a p), `alpha`, and
+        `agreement` (JSON: fixed against reselected penalties, where `alpha` is "hybrid").
     sites : pandas.DataFrame
         Columns of `SITES_COLUMNS`.
 
@@ -140,7 +140,7 @@ def test_sites(
     nulls = _nulls_dataset(response, sites, draws, null, parts, folds)
     nulls["p"] = ("target", p_values(observed, null[kinds[0]]).astype(np.float32))
     table = _sites_table(response, fit, layer, sites, observed, null, parts, raw, params)
-    nulls.attrs.update(_attributes(draws, agreement, table, test))
+    nulls.attrs.update(_attributes(draws, agreement, table, test), layer=layer)
     return nulls, table
 
 

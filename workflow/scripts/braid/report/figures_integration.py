@@ -193,11 +193,11 @@ def sites_by_region(results: Results, one: Integration, folder: Path) -> Figure 
     regions = _shown_regions(one, labelled)
     height = 0.2 * len(one.alignments) + 0.14
     canvas, grid = plt.subplots(
-        1, len(one.drawn_tests), figsize=(FULL_WIDTH, 1.35 + height * len(regions)), sharey=True,
+        1, len(one.tests), figsize=(FULL_WIDTH, 1.35 + height * len(regions)), sharey=True,
         sharex=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     top = 0.0
-    for axes, test in zip(grid[0], one.drawn_tests, strict=True):
+    for axes, test in zip(grid[0], one.tests, strict=True):
         for row, region in enumerate(regions):
             top = max(top, _one_region(axes, row, cell, region, test, one))
             if row % 2:
@@ -229,17 +229,17 @@ def sites_by_region(results: Results, one: Integration, folder: Path) -> Figure 
            "not shown." if bare else "")
         + f" Profile {one.profile}."
     )  # fmt: skip
-    weak = cell["share"].get((regions[0], one.drawn_tests[0], "weak"), np.nan)
+    weak = cell["share"].get((regions[0], one.tests[0], "weak"), np.nan)
     alt = (
         f"Bars of the share of electrodes that pass in {plural(len(regions), 'region')}; in "
-        f"{regions[0]} {100 * weak:.0f} % pass the {one.drawn_tests[0]} test in any alignment."
+        f"{regions[0]} {100 * weak:.0f} % pass the {one.tests[0]} test in any alignment."
     )
     return finish(canvas, folder, f"{one.name}__integration_regions", caption, alt)
 
 
 def _shown_regions(one: Integration, table: pd.DataFrame) -> list[str]:
     """Regions with the most electrodes, in the order of what passes the first test."""
-    first = table[(table["test"] == one.drawn_tests[0]) & (table["scope"] == "weak")]
+    first = table[(table["test"] == one.tests[0]) & (table["scope"] == "weak")]
     most = first.sort_values("n_sites", ascending=False, kind="stable").head(MOST_REGIONS)
     return list(most.sort_values("share", ascending=False, kind="stable")["region"])
 
@@ -294,7 +294,7 @@ def advantage(results: Results, one: Integration, folder: Path) -> Figure | Abse
     import matplotlib.pyplot as plt
 
     table = one.tables.get("times", pd.DataFrame(columns=["comparison", "alignment"]))
-    named = [*one.drawn_tests, *(f"over_{model}" for model in one.roles.get("linear", ()))]
+    named = [*one.tests, *(f"over_{model}" for model in one.roles.get("linear", ()))]
     lines = [name for name in named if (table["comparison"] == name).any()][:MOST_LINES]
     shown = [name for name in one.alignments if (table["alignment"] == name).any()]
     if not lines or not shown:
@@ -332,7 +332,9 @@ def advantage(results: Results, one: Integration, folder: Path) -> Figure | Abse
     caption = (
         "Advantage of one model over the other in every window around the event: mean over "
         f"subjects ({_subjects(subjects)}) of the mean over the electrodes where both models have "
-        "enough bins, whether they pass or not. "
+        "enough bins, whether they pass or not"
+        + (" (the best multimodal model itself, not the mean over subsets that is tested). "
+           if one.settings["equalise"] else ". ")
         + ("Bands: 95 % interval (Student's t over subjects). " if several else
            "One subject gives no interval. ")
         + "Windows overlap, so that neighbours are not independent, and the intervals are of each "

@@ -37,12 +37,12 @@ def sites_map(results: Results, one: Integration, folder: Path) -> Figure | Abse
         )
     templated = in_template(sites[known])
     bottom = 0.42
-    height = 0.35 + ROW * len(one.drawn_tests) + bottom
+    height = 0.35 + ROW * len(one.tests) + bottom
     canvas = plt.figure(figsize=(FULL_WIDTH, height))
     counts = []
-    for row, test in enumerate(one.drawn_tests):
+    for row, test in enumerate(one.tests):
         groups, ringed = groups_of(one, test)
-        low = (bottom + ROW * (len(one.drawn_tests) - 1 - row)) / height
+        low = (bottom + ROW * (len(one.tests) - 1 - row)) / height
         place = (0.13, low, 0.87, ROW * 0.97 / height)
         parts = [
             (sites[known & (groups == name)], colour, size)
@@ -52,7 +52,7 @@ def sites_map(results: Results, one: Integration, folder: Path) -> Figure | Abse
         if templated:
             _on_glass(canvas, place, parts, rings)
         else:
-            _in_planes(canvas, place, parts, rings, row == len(one.drawn_tests) - 1)
+            _in_planes(canvas, place, parts, rings, row == len(one.tests) - 1)
         canvas.text(0.01, low + ROW / 2 / height, _row_label(one, test, groups), size=8,
                     va="center")  # fmt: skip
         counts.append(_row_counts(one, test, groups))

@@ -24,9 +24,6 @@ ABOUT = {
 CHECKS = {"over_low_level": "over low-level", "beyond_low_level": "beyond low-level"}
 """What low-level features would not pass, and how the page calls it."""
 
-DRAWN = ("multimodal", "matched", "nonlinear")
-"""Tests that figures show; others are checks of these, and stand in the tables."""
-
 SCOPES = ("weak", "strict")
 """Passed in any alignment, passed in all of them."""
 
@@ -78,11 +75,6 @@ class Integration:
     def tests(self) -> list[str]:
         """Tests that were made, in the order of the table of counts."""
         return list(dict.fromkeys(self.tables["counts"]["test"])) if self.complete else []
-
-    @property
-    def drawn_tests(self) -> list[str]:
-        """Tests that figures show."""
-        return [test for test in self.tests if test in DRAWN]
 
     @property
     def complete(self) -> bool:

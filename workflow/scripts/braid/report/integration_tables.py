@@ -204,12 +204,18 @@ def finest(one: Integration) -> str:
     least = least_hits(floor, [int(counts.max())], level)
     if least < 2:
         return ""
-    return (
+    said = (
         f"With {draws:,} draws of bins no p is below {number(floor, 4)}. A comparison is made at "
-        f"up to {counts.max():,} electrodes, those of all alignments together; at least {least} "
-        f"of them must reach that p before any is called at a false discovery rate of {level:g}; "
-        "fewer cannot be, however clear they are. More draws (bin_draws) lower this number."
+        f"up to {counts.max():,} electrodes, those of all alignments together; "
     )
+    if least > counts.max():
+        said += f"none of them can be called at a false discovery rate of {level:g}, however clear."
+    else:
+        said += (
+            f"at least {least} of them must reach that p before any is called at a false discovery "
+            f"rate of {level:g}; fewer cannot be, however clear they are."
+        )
+    return f"{said} More draws (bin_draws) lower this number."
 
 
 def _called(one: Integration, test: str, scope: str) -> set[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from braid.report.integration import Integration, integrations_of
 from braid.report.integration_tables import differences_of
 from braid.report.results import Results
-from braid.report.words import listed, plural, power
+from braid.report.words import listed, number, plural, power
 
 
 def integration_text(results: Results, name: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def integration_text(results: Results, name: str) -> dict[str, str]:
                 _resampling(one.settings),
                 _tests(one),
                 _corrections(one.settings),
-                _aggregation(),
+                _aggregation(bool(one.roles["untrained"])),
                 _labels(one.settings),
                 _profiles(every),
             ]
@@ -100,7 +100,7 @@ def _bootstrap(settings: Mapping[str, Any]) -> str:
 
 def _counting(settings: Mapping[str, Any]) -> str:
     """Say when a bin of a model counts."""
-    if settings.get("bin_filter") == "perm_fdr":
+    if settings["bin_filter"] == "perm_fdr":
         rate = 1 - float(settings["level"])
         return (
             f"the model predicts it in a permutation test at a false discovery rate of at most "
@@ -126,7 +126,7 @@ def _candidates(one: Integration) -> str:
         "own": "the bins that it keeps itself",
     }[one.settings["bins"]]
     even = ""
-    if one.settings.get("equalise") and len(roles["multimodal"]) > len(roles["unimodal"]):
+    if one.settings["equalise"] and len(roles["multimodal"]) > len(roles["unimodal"]):
         even = (
             " In the multimodal test the multimodal side is scored as the best of "
             f"{len(roles['unimodal'])} models, as many as the other side has: the mean over all "
@@ -153,7 +153,17 @@ def _resampling(settings: Mapping[str, Any]) -> str:
     return (
         f"Differences were tested by a bootstrap over bins, {settings['bin_draws']:,} draws {how}, "
         f"{sees}; one-sided p = (k + 1) / (n + 1) with k draws whose difference is at most 0 "
-        "[@pvalues]."
+        f"[@pvalues].{_tail(settings)}"
+    )
+
+
+def _tail(settings: Mapping[str, Any]) -> str:
+    """Say what the smallest p rest on; empty where every draw has a replicate of its own."""
+    if settings["events"] != "resampled" or settings["bin_draws"] <= settings["draws"]:
+        return ""
+    return (
+        f" The {settings['draws']:,} replicates are used in turn, so that a p below "
+        f"{number(1 / (settings['draws'] + 1), 4)} rests on the spread over bins."
     )
 
 
@@ -208,7 +218,7 @@ def _tests(one: Integration) -> str:
 
 def _labels(settings: Mapping[str, Any]) -> str:
     """Describe the null of the labels of models; empty where there is none."""
-    most = int(settings.get("labellings") or 0)
+    most = int(settings["labellings"])
     if not most:
         return ""
     return (
@@ -218,15 +228,18 @@ def _labels(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _aggregation() -> str:
+def _aggregation(twins: bool) -> str:
     """Describe the intervals."""
-    return (
+    said = (
         "Shares of electrodes have Wilson intervals [@wilson], which take electrodes as "
         "independent. The mean share over subjects has a 95 % interval from a hierarchical "
         "bootstrap of subjects and, within them, electrodes; the share at a typical subject is "
         "that of a logistic mixed model with a random intercept per subject (posterior mode under "
-        "weak priors). Networks and their twins with random weights were compared in the same way."
+        "weak priors)."
     )
+    if twins:
+        said += " Networks and their twins with random weights were compared in the same way."
+    return said
 
 
 def _caveats(one: Integration) -> str:
@@ -247,7 +260,7 @@ def _caveats(one: Integration) -> str:
         f"{plural(sizes[0], 'multimodal model')} and {plural(sizes[1], 'unimodal model')}"
         + (
             "; the side with more models has more chances to hold a good one."
-            if sizes[0] != sizes[1] and not one.settings.get("equalise")
+            if sizes[0] != sizes[1] and not one.settings["equalise"]
             else "."
         ),
         "A win by default says that one side alone predicts, not that it predicts better by more "
