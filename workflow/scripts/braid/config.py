@@ -343,6 +343,8 @@ def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> N
                     f"{place}.{key}: '{name}' is a name that the tables use for something else; "
                     "rename it"
                 )
+    if entry["beyond_low_level"] and "low_level" not in entry:
+        raise InputError(f"{place}.beyond_low_level: name the low-level features (key low_level)")
     for alignment, analysis in entry["alignments"].items():
         key = f"{place}.alignments.{alignment}"
         _known(analysis, analyses, key)
@@ -377,8 +379,6 @@ def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> N
             f"{place}.alignments: the analyses are of the data sets "
             f"{' and '.join(sorted(datasets))}, but the alignments of an electrode are of one"
         )
-    if entry["beyond_low_level"] and "low_level" not in entry:
-        raise InputError(f"{place}.beyond_low_level: name the low-level features (key low_level)")
     for profile in entry["profiles"]:
         try:
             settings = integration_settings(entry, profile)
