@@ -75,7 +75,7 @@ def test_changes_reach_any_depth_and_replace_films() -> None:
 
 def test_the_world_is_as_large_as_the_docs_say() -> None:
     spec = material.world_of({})
-    settings, bold = read_settings(spec)
+    settings, bold, _ = read_settings(spec)
     assert settings is not None
     assert bold is None
     assert len(settings.subjects) == 6

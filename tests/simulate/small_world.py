@@ -31,4 +31,19 @@ def small_spec() -> dict[str, Any]:
         "voxel_size": 16,
         "driven": {"vision": 10, "language": 8, "sum": 7, "joint": 9},
     }
+    del spec["crossmodal"]
+    return spec
+
+
+def crossmodal_spec() -> dict[str, Any]:
+    """Give a small world of one person who sees a silent film and hears a story, beside another."""
+    spec, whole = small_spec(), yaml.safe_load(WORLD.read_text(encoding="utf-8"))
+    del spec["ieeg"]
+    spec["film"]["films"] = {"film-1": 120}
+    spec["story"]["stories"] = {"story-1": 120}
+    spec["crossmodal"] = whole["crossmodal"] | {
+        **{key: spec["bold"][key] for key in ("films", "stories", "shape", "voxel_size")},
+        "subjects": ["02"],
+        "driven": {"vision": 10, "language": 8, "shared": 12, "inverted": 10},
+    }
     return spec

@@ -53,7 +53,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def settings(world: World) -> tuple[IeegSettings, BoldSettings]:
-    ieeg, bold = read_settings(world.spec)
+    ieeg, bold, _ = read_settings(world.spec)
     assert ieeg is not None
     assert bold is not None
     return ieeg, bold
@@ -289,9 +289,9 @@ def test_reference_keeps_silent_contacts_silent(
     spec = small_spec()
     spec["ieeg"]["subjects"] = ["01"]
     small = make_world(spec, SEED)
-    loud, _ = read_settings(spec)
+    loud, *_ = read_settings(spec)
     spec["ieeg"]["snr"] = [1e-12, 1e-12]
-    mute, _ = read_settings(spec)
+    mute, *_ = read_settings(spec)
     assert loud is not None
     assert mute is not None
     with_it, without = (simulate_ieeg(small, chosen, SEED, "01") for chosen in (loud, mute))
@@ -371,7 +371,7 @@ def test_strength_is_spread_over_subjects() -> None:
     spec = small_spec()
     spec["ieeg"]["subjects"] = ["01", "02", "03"]
     small = make_world(spec, SEED)
-    chosen, _ = read_settings(spec)
+    chosen, *_ = read_settings(spec)
     assert chosen is not None
     tables = [simulate_ieeg(small, chosen, SEED, subject).truth for subject in chosen.subjects]
     low, high = chosen.snr

@@ -18,7 +18,7 @@ from braid.simulate.recordings_bold import (
     write_bold,
 )
 from braid.simulate.recordings_brain import check_room
-from braid.simulate.recordings_events import event_columns, write_tsv
+from braid.simulate.recordings_events import SILENT, event_columns, write_tsv
 from braid.simulate.recordings_ieeg import simulate_ieeg, write_ieeg
 from braid.simulate.recordings_settings import (
     BoldSettings,
@@ -83,10 +83,12 @@ def write_dataset(
         If the description is wrong, `truth` lies within `root`, or `root` holds something else.
     """
     root, truth = Path(root), Path(truth)
-    ieeg, bold = read_settings(spec)
+    ieeg, narrated, crossmodal = read_settings(spec)
+    sections: dict[str, BoldSettings | None] = {"bold": narrated, "crossmodal": crossmodal}
+    bold = {name: settings for name, settings in sections.items() if settings is not None}
     check_stimuli(ieeg, bold, world.films, world.stories)
-    if bold is not None:
-        check_room(bold)
+    for section, settings in bold.items():
+        check_room(section, settings)
     _check_places(root, truth)
     tables: list[pd.DataFrame] = []
     with atomic_folder(root) as folder:
@@ -97,13 +99,14 @@ def write_dataset(
                 recording = simulate_ieeg(world, ieeg, seed, subject)
                 write_ieeg(recording, world.films[ieeg.film], ieeg, folder, subject)
                 tables.append(recording.truth)
-        if bold is not None:
+        if bold:
             _write_atlas(folder)
-            for subject in progress(bold.subjects, "simulating BOLD"):
-                simulated = simulate_bold(world, bold, seed, subject)
-                write_bold(simulated, bold, folder, seed)
+        for settings in bold.values():
+            for subject in progress(settings.subjects, "simulating BOLD"):
+                simulated = simulate_bold(world, settings, seed, subject)
+                write_bold(simulated, settings, folder, seed)
                 tables.append(simulated.truth)
-        parameters = {"seed": seed, **{name: spec.get(name) for name in ("ieeg", "bold")}}
+        parameters = {"seed": seed, **{name: spec.get(name) for name in ("ieeg", *sections)}}
         write_truth(truth, tables, parameters)
 
 
@@ -126,13 +129,13 @@ def _check_places(root: Path, truth: Path) -> None:
 
 
 def _write_top(
-    folder: Path, world: World, ieeg: IeegSettings | None, bold: BoldSettings | None
+    folder: Path, world: World, ieeg: IeegSettings | None, bold: Mapping[str, BoldSettings]
 ) -> None:
     """Write what stands at the top of the data set."""
     write_json(folder / "dataset_description.json", _description("raw"))
     write_text(folder / "README.md", README)
     write_text(folder / "CHANGES", f"{braid.__version__} 2025-01-01\n  - Simulated.\n")
-    kinds = [settings for settings in (ieeg, bold) if settings is not None]
+    kinds = [*([] if ieeg is None else [ieeg]), *bold.values()]
     subjects = sorted({subject for settings in kinds for subject in settings.subjects})
     participants = pd.DataFrame(
         {
@@ -151,11 +154,15 @@ def _write_top(
             "sex": {"Description": "Sex; simulated participants have none"},
         },
     )
-    tasks = ["film"] if bold is None or not bold.stories else ["film", "story"]
-    for task in tasks:
+    described: dict[str, BoldSettings | None] = {} if ieeg is None else {"film": None}
+    for section, settings in bold.items():
+        described["film" if section == "bold" else SILENT] = settings
+        if settings.stories:
+            described["story"] = settings
+    for task, shown in described.items():
         write_json(folder / f"task-{task}_events.json", event_columns())
-        if bold is not None:
-            write_json(folder / f"task-{task}_bold.json", bold_sidecar(task, bold))
+        if shown is not None:
+            write_json(folder / f"task-{task}_bold.json", bold_sidecar(task, shown))
     if ieeg is not None:
         _write_ieeg_columns(folder)
 
@@ -194,12 +201,12 @@ def _description(kind: str) -> dict[str, Any]:
 
 
 def _write_stimuli(
-    folder: Path, world: World, ieeg: IeegSettings | None, bold: BoldSettings | None
+    folder: Path, world: World, ieeg: IeegSettings | None, bold: Mapping[str, BoldSettings]
 ) -> None:
     """Render the films that were shown, and write all transcripts."""
     names: list[str] = [] if ieeg is None else [ieeg.film]
-    if bold is not None:
-        names += [*bold.films, *bold.stories]
+    for settings in bold.values():
+        names += [*settings.films, *settings.stories]
     for name in progress(dict.fromkeys(names), "writing stimuli", total=len(set(names))):
         stimulus = world.films[name] if name in world.films else world.stories[name]
         path = folder / stimulus.path

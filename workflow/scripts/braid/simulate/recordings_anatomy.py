@@ -45,6 +45,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "language": ("superiortemporal", "middletemporal", "parsopercularis", "parstriangularis"),
     "sum": ("fusiform", "inferiortemporal"),
     "joint": ("supramarginal", "inferiorparietal", "bankssts"),
+    "shared": ("precuneus", "inferiorparietal"),
+    "inverted": ("fusiform", "lingual"),
 }
 
 

@@ -21,14 +21,20 @@ from braid.simulate.recordings_drive import (
     drive,
     spread,
 )
-from braid.simulate.recordings_events import SIMULATED, events_of, write_tsv
+from braid.simulate.recordings_events import (
+    SILENT,
+    SIMULATED,
+    events_of,
+    without_narration,
+    write_tsv,
+)
 from braid.simulate.recordings_noise import (
     autoregressive,
     head_translations,
     slow_drift,
     spatial_noise,
 )
-from braid.simulate.recordings_settings import KINDS, BoldSettings
+from braid.simulate.recordings_settings import BoldSettings, CrossmodalSettings
 from braid.simulate.truth import truth_of
 from braid.simulate.world import Stimulus, World
 
@@ -79,7 +85,8 @@ def simulate_bold(world: World, settings: BoldSettings, seed: int, subject: str)
     The latents of a stimulus, weighted and summed, go through a haemodynamic response whose time
     to peak differs between voxels, and are read at the middle of each volume. Pictures are absent
     from stories, so there `vision` and `joint` voxels are silent and `sum` voxels keep their
-    language part.
+    language part. In the section `crossmodal` films have no narration, and strength and truth of a
+    voxel are those of the silent films (`vision`), else of the stories.
 
     Parameters
     ----------
@@ -94,7 +101,7 @@ def simulate_bold(world: World, settings: BoldSettings, seed: int, subject: str)
     """
     runs = _plan_runs(world, settings, seed, subject)
     films = [run.stimulus for run in runs if run.stimulus.kind == "film"]
-    brain = make_brain(settings, films, seed, subject)
+    brain = make_brain(settings, films or [run.stimulus for run in runs], seed, subject)
     responses = [_response(run, brain, settings) for run in runs]
     noises = [_noise(run, brain, settings, seed, subject) for run in runs]
     snr, responses = _scale(runs, brain, responses, noises, settings, seed, subject)
@@ -192,12 +199,13 @@ def bold_sidecar(task: str, settings: BoldSettings) -> dict[str, object]:
     """Sidecar of all runs of a task."""
     described = {
         "film": "Watching a film of moving objects and listening to its narrator",
+        SILENT: "Watching a film of moving objects without sound",
         "story": "Listening to a story about objects, without pictures",
     }
     return {
         "TaskName": task,
         "TaskDescription": described[task],
-        "Instructions": "Please keep still and listen.",
+        "Instructions": f"Please keep still and {'watch' if task == SILENT else 'listen'}.",
         "RepetitionTime": settings.repetition_time,
         "DelayTime": 0,
         "MRAcquisitionType": "3D",
@@ -239,7 +247,10 @@ def _plan_runs(
             start = round(random.uniform(*settings.lead), 2)
             length = start + there[name].duration + random.uniform(*settings.tail)
             n_volumes = int(np.ceil(length / settings.repetition_time))
-            runs.append(BoldRun(there[name], number, start, n_volumes))
+            shown = there[name]
+            if isinstance(settings, CrossmodalSettings) and shown.kind == "film":
+                shown = without_narration(shown)
+            runs.append(BoldRun(shown, number, start, n_volumes))
     return tuple(runs)
 
 
@@ -307,18 +318,29 @@ def _scale(
     seed: int,
     subject: str,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Scale the responses to their signal-to-noise ratios over the films; give both."""
-    films = [index for index, run in enumerate(runs) if run.stimulus.kind == "film"]
-    snr = np.zeros(len(brain.voxels))
+    """Scale the responses to their signal-to-noise ratios over the runs that count; give both."""
+    snr, scale = np.zeros(len(brain.voxels)), np.zeros(len(brain.voxels))
     random = rng(seed, "bold", subject, "strength")
     for kind, number in settings.driven:
         snr[brain.voxels["kind"] == kind] = spread(*settings.snr, number, random)
-    planted = _variance([responses[index] for index in films], settings)
-    noise = _variance([noises[index] for index in films], settings)
-    driven = snr > 0
-    scale = np.zeros(len(snr))
-    scale[driven] = np.sqrt(snr[driven] * noise[driven] / planted[driven])
+    for counted, rows in _counted(runs, brain):
+        planted = _variance([responses[index] for index in counted], settings)
+        noise = _variance([noises[index] for index in counted], settings)
+        driven = rows[snr[rows] > 0]
+        scale[driven] = np.sqrt(snr[driven] * noise[driven] / planted[driven])
     return snr, [response * scale for response in responses]
+
+
+def _counted(runs: tuple[BoldRun, ...], brain: Brain) -> list[tuple[list[int], np.ndarray]]:
+    """Find the runs that strength and truth are taken from, and the voxels for which they are."""
+    kinds = brain.voxels["kind"].to_numpy()
+    films = [index for index, run in enumerate(runs) if run.stimulus.kind == "film"]
+    if films:
+        return [(films, np.arange(len(kinds)))]
+    silent = [index for index, run in enumerate(runs) if run.stimulus.kind == SILENT]
+    stories = [index for index, run in enumerate(runs) if run.stimulus.kind == "story"]
+    seen = np.isin(kinds, ("vision", "silent"))
+    return [(silent, np.flatnonzero(seen)), (stories, np.flatnonzero(~seen))]
 
 
 def _variance(series: list[np.ndarray], settings: BoldSettings) -> np.ndarray:
@@ -346,16 +368,14 @@ def _truth(
     subject: str,
 ) -> pd.DataFrame:
     """Truth table of all brain voxels."""
-    films = [index for index, run in enumerate(runs) if run.stimulus.kind == "film"]
-    latents = runs[films[0]].stimulus.latents
-    planted, noise = (
-        np.concatenate([_high_passed(series[index], settings) for index in films])
-        for series in (responses, noises)
-    )
-    return truth_of(
-        "bold",
-        brain.voxels.assign(subject=subject, snr=snr),
-        planted,
-        noise,
-        {kind: dimensions(kind, latents) for kind in KINDS},
-    )
+    sites, tables = brain.voxels.assign(subject=subject, snr=snr), []
+    for counted, rows in _counted(runs, brain):
+        latents = runs[counted[0]].stimulus.latents
+        planted, noise = (
+            np.concatenate([_high_passed(series[index], settings) for index in counted])
+            for series in (responses, noises)
+        )
+        regressors = {kind: dimensions(kind, latents) for kind in sites["kind"].unique()}
+        own = sites.iloc[rows]
+        tables.append(truth_of("bold", own, planted[:, rows], noise[:, rows], regressors))
+    return pd.concat(tables).sort_index()

@@ -17,8 +17,8 @@ from braid.simulate.recordings_anatomy import (
     region_of,
     voxel_positions,
 )
-from braid.simulate.recordings_drive import Weights, digest, draw_weights
-from braid.simulate.recordings_settings import BoldSettings
+from braid.simulate.recordings_drive import Weights, digest, draw_shared, draw_weights
+from braid.simulate.recordings_settings import BoldSettings, CrossmodalSettings
 from braid.simulate.world import Stimulus
 
 _CORE = 0.9  # driven voxels lie within this share of the brain's radius, so that a mask keeps them
@@ -32,7 +32,8 @@ class Brain:
     ----------
     voxels : pandas.DataFrame
         One row per brain voxel: `i`, `j`, `k`, `site`, `region`, `kind`, `latency` (s),
-        `weights` (digest), `autocorrelated`.
+        `weights` (digest), `autocorrelated`; in the section `crossmodal` also `dimension_1`, ...
+        (place of a shared or inverted voxel on each shared dimension).
     image : ndarray of shape (x, y, z)
         Static image: brain, skull and background.
     affine : ndarray of shape (4, 4)
@@ -46,14 +47,14 @@ class Brain:
     weights: dict[str, Weights]
 
 
-def make_brain(settings: BoldSettings, films: list[Stimulus], seed: int, subject: str) -> Brain:
+def make_brain(settings: BoldSettings, stimuli: list[Stimulus], seed: int, subject: str) -> Brain:
     """Shape a brain, and choose what drives its voxels.
 
     Parameters
     ----------
     settings : BoldSettings
-    films : list of Stimulus
-        The films that the weights are scaled by.
+    stimuli : list of Stimulus
+        The stimuli that the weights are scaled by.
     seed : int
     subject : str
 
@@ -76,16 +77,22 @@ def make_brain(settings: BoldSettings, films: list[Stimulus], seed: int, subject
     voxels["latency"] = np.nan
     voxels["weights"] = "n/a"
     weights = {}
+    latents = [stimulus.latents for stimulus in stimuli]
     for kind, _ in settings.driven:
         rows = np.flatnonzero(voxels["kind"] == kind)
-        drawn = draw_weights(kind, [film.latents for film in films], len(rows), random)
+        if isinstance(settings, CrossmodalSettings) and kind in ("shared", "inverted"):
+            drawn, places = draw_shared(kind, latents, settings.dimensions, len(rows), random)
+            for number, column in enumerate(places.T, start=1):
+                voxels.loc[rows, f"dimension_{number}"] = column.round(4)
+        else:
+            drawn = draw_weights(kind, latents, len(rows), random)
         weights[kind] = drawn
         voxels.loc[rows, "latency"] = random.uniform(*settings.latency, len(rows)).round(2)
         voxels.loc[rows, "weights"] = [digest(drawn, site) for site in range(len(rows))]
     return Brain(voxels, _static_image(settings, radius, random), affine, weights)
 
 
-def check_room(settings: BoldSettings) -> None:
+def check_room(section: str, settings: BoldSettings) -> None:
     """Refuse more driven voxels than a hemisphere has room for.
 
     Raises
@@ -98,8 +105,9 @@ def check_room(settings: BoldSettings) -> None:
     room = int((radius[positions[..., 0] > 0] < _CORE).sum())
     if wanted > room:
         raise InputError(
-            f"world description: 'bold.driven' asks for {wanted} voxels in one hemisphere, which "
-            f"has {room} away from its surface; lower the numbers or enlarge 'bold.radii'"
+            f"world description: '{section}.driven' asks for {wanted} voxels in one hemisphere, "
+            f"which has {room} away from its surface; lower the numbers or enlarge "
+            f"'{section}.radii'"
         )
 
 

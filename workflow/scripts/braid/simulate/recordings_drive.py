@@ -15,8 +15,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "language": ("language",),
     "sum": ("vision", "language"),
     "joint": ("joint",),
+    "shared": ("vision", "language"),
+    "inverted": ("vision", "language"),
     "silent": (),
 }
+_DECAY = 0.55  # spread of the weights on a shared dimension, over that on the one before it
 
 Weights = dict[str, np.ndarray]
 
@@ -31,8 +34,8 @@ def draw_weights(
     kind : str
         One of the driven kinds.
     latents : sequence of xarray.Dataset
-        Latents of the films. Each part's drive has unit standard deviation over them, so the two
-        parts of a `sum` site count equally.
+        Latents of the stimuli. Each part's drive has unit standard deviation over those that have
+        it, so the two parts of a `sum` site count equally.
     sites : int
         Number of sites.
     random : numpy.random.Generator
@@ -44,10 +47,61 @@ def draw_weights(
     """
     weights = {}
     for part in PARTS[kind]:
-        values = np.concatenate([film[part].to_numpy() for film in latents]).astype(float)
+        values = _values(latents, part)
         drawn = random.normal(size=(values.shape[1], sites))
         weights[part] = drawn / (values @ drawn).std(axis=0)
     return weights
+
+
+def draw_shared(
+    kind: str,
+    latents: Sequence[xr.Dataset],
+    contrasts: Sequence[tuple[str, Sequence[tuple[str, float]]]],
+    sites: int,
+    random: np.random.Generator,
+) -> tuple[Weights, np.ndarray]:
+    """Draw the weights of sites that see and hear the same dimensions.
+
+    Parameters
+    ----------
+    kind : str
+        `shared`: the same weights for both senses; `inverted`: of opposite sign.
+    latents : sequence of xarray.Dataset
+        Latents of the stimuli. Each part's drive has unit standard deviation over those that have
+        it.
+    contrasts : sequence of (str, sequence of (str, float))
+        Dimensions, of most variance first: an attribute, and the places of its values.
+    sites : int
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    weights : dict of str to ndarray of shape (dimension, sites)
+        Weights per part.
+    places : ndarray of shape (sites, contrasts)
+        Where each site lies on the dimensions, as a vector of length 1.
+    """
+    spread_of = _DECAY ** np.arange(len(contrasts))
+    places = random.normal(size=(sites, len(contrasts))) * spread_of
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    weights = {}
+    for part, sign in (("vision", 1.0), ("language", -1.0 if kind == "inverted" else 1.0)):
+        first = next(one for one in latents if part in one)
+        names = first[f"{part}_dim"].to_numpy().tolist()
+        values = _values(latents, part)
+        directions = np.zeros((len(names), len(contrasts)))
+        for column, (attribute, ends) in enumerate(contrasts):
+            for value, place in ends:
+                directions[names.index(f"{attribute}:{value}"), column] = place
+        directions /= (values @ directions).std(axis=0)
+        drawn = directions @ places.T
+        weights[part] = sign * drawn / (values @ drawn).std(axis=0)
+    return weights, places
+
+
+def _values(latents: Sequence[xr.Dataset], part: str) -> np.ndarray:
+    """One part of the latents of all stimuli that have it, (time, dimension)."""
+    return np.concatenate([one[part].to_numpy() for one in latents if part in one]).astype(float)
 
 
 def drive(latents: xr.Dataset, weights: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -107,8 +161,8 @@ def digest(weights: Mapping[str, np.ndarray], site: int) -> str:
 
 
 def dimensions(kind: str, latents: xr.Dataset) -> int:
-    """Count the latent dimensions that drive a kind of site."""
-    return sum(latents.sizes[f"{part}_dim"] for part in PARTS[kind])
+    """Count the latent dimensions of a stimulus that drive a kind of site."""
+    return sum(latents.sizes[f"{part}_dim"] for part in PARTS[kind] if part in latents)
 
 
 def event_kernel(latency: float, width: float, sampling_frequency: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +18,7 @@ COLUMNS: dict[str, dict[str, object]] = {
         "Description": "Kind of event",
         "Levels": {
             "film": "A film with narration, from its first frame to its last",
+            "silentfilm": "A film shown without its narration, from its first frame to its last",
             "story": "A narrated story without pictures",
             "word": "One word of the narration",
             "scene_cut": "First frame of a new scene",
@@ -41,6 +43,15 @@ SIMULATED: dict[str, object] = {
     "CogAtlasID": "n/a",
     "CogPOID": "n/a",
 }
+
+
+SILENT = "silentfilm"
+"""Task, and kind of stimulus, of films that are shown without their narration."""
+
+
+def without_narration(film: Stimulus) -> Stimulus:
+    """Take the narration from a film: its words, and the latents that come with them."""
+    return replace(film, kind=SILENT, words=film.words.iloc[:0], latents=film.latents[["vision"]])
 
 
 def event_columns() -> dict[str, object]:

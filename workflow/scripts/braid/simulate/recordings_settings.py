@@ -1,4 +1,4 @@
-"""What the sections `ieeg` and `bold` of a world description say about the recordings to make."""
+"""What the sections of a world description say about the recordings to make."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from braid.common import InputError
 
 KINDS = ("vision", "language", "sum", "joint", "silent")
 DRIVEN = KINDS[:-1]
+CROSSMODAL = ("vision", "language", "shared", "inverted")
+"""Kinds of driven voxels in the section `crossmodal`."""
 EVENTS = ("word", "scene_cut")
 
 Range = tuple[float, float]
@@ -129,45 +131,75 @@ class BoldSettings(Recordings):
     spikes: int
 
 
-Settings = TypeVar("Settings", IeegSettings, BoldSettings)
+@dataclasses.dataclass(frozen=True)
+class CrossmodalSettings(BoldSettings):
+    """Section `crossmodal`: BOLD of people who see films without narration, and hear stories.
+
+    Attributes
+    ----------
+    dimensions : tuple of (str, tuple of (str, float))
+        What voxels that both senses drive tell apart, of most variance first: an attribute, and
+        the place of its values on the dimension.
+    """
+
+    dimensions: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+
+
+Settings = TypeVar("Settings", IeegSettings, BoldSettings, CrossmodalSettings)
 
 
 def read_settings(
     spec: Mapping[str, Any],
-) -> tuple[IeegSettings | None, BoldSettings | None]:
-    """Check and read the sections `ieeg` and `bold` of a world description.
+) -> tuple[IeegSettings | None, BoldSettings | None, CrossmodalSettings | None]:
+    """Check and read the sections `ieeg`, `bold` and `crossmodal` of a world description.
 
     Parameters
     ----------
     spec : mapping
-        World description; either section may be left out, not both.
+        World description; any section may be left out, not all.
 
     Returns
     -------
     tuple
-        Settings of the iEEG and of the BOLD recordings, None for a section left out.
+        Settings of the three kinds of recordings, None for a section left out.
 
     Raises
     ------
     InputError
         A key is missing, unknown or has a value that cannot be.
     """
-    if not spec.get("ieeg") and not spec.get("bold"):
+    if not any(spec.get(section) for section in ("ieeg", "bold", "crossmodal")):
         raise InputError(
-            "world description: neither 'ieeg' nor 'bold' is there; add at least one of them"
+            "world description: neither 'ieeg' nor 'bold' nor 'crossmodal' is there; add at least "
+            "one of them"
         )
     ieeg = _section(spec, "ieeg", IeegSettings)
     bold = _section(spec, "bold", BoldSettings)
+    crossmodal = _section(spec, "crossmodal", CrossmodalSettings)
     if ieeg is not None:
         _check_ieeg(ieeg)
     if bold is not None:
-        _check_bold(bold)
-    return ieeg, bold
+        _check_bold("bold", bold, DRIVEN)
+    if crossmodal is not None:
+        _check_bold("crossmodal", crossmodal, CROSSMODAL)
+        _check_dimensions(crossmodal, spec["attributes"])
+        both = set(crossmodal.subjects) & set(bold.subjects if bold else ())
+        if both:
+            raise InputError(
+                f"world description: 'crossmodal.subjects' names {min(both)}, who is one of "
+                "'bold.subjects' too; give others"
+            )
+        if bold and bold.repetition_time != crossmodal.repetition_time:
+            raise InputError(
+                "world description: 'crossmodal.repetition_time' must be that of 'bold', with "
+                "which it shares the task 'story'"
+            )
+    return ieeg, bold, crossmodal
 
 
 def check_stimuli(
     ieeg: IeegSettings | None,
-    bold: BoldSettings | None,
+    bold: Mapping[str, BoldSettings],
     films: Collection[str],
     stories: Collection[str],
 ) -> None:
@@ -175,7 +207,9 @@ def check_stimuli(
 
     Parameters
     ----------
-    ieeg, bold : settings or None
+    ieeg : settings or None
+    bold : mapping of str to settings
+        By section.
     films, stories : collection of str
         Names of the world's films and stories.
 
@@ -185,9 +219,9 @@ def check_stimuli(
         Names the key, the absent film or story, and those there are.
     """
     wanted = [] if ieeg is None else [("ieeg.film", ieeg.film, films)]
-    if bold is not None:
-        wanted += [("bold.films", name, films) for name in bold.films]
-        wanted += [("bold.stories", name, stories) for name in bold.stories]
+    for section, settings in bold.items():
+        wanted += [(f"{section}.films", name, films) for name in settings.films]
+        wanted += [(f"{section}.stories", name, stories) for name in settings.stories]
     for key, name, there in wanted:
         if name not in there:
             raise InputError(
@@ -229,6 +263,13 @@ def _check_type(key: str, wanted: str, value: Any) -> None:
         fits, words = _all([value], int), "a whole number"
     elif wanted == "tuple[tuple[str, int], ...]":
         fits, words = isinstance(value, Mapping) and _all([*value.values()], int), "whole numbers"
+    elif wanted == "tuple[tuple[str, tuple[tuple[str, float], ...]], ...]":
+        fits, words = _all(value, Mapping), "a list of attributes with numbers by value"
+        fits = fits and all(
+            isinstance(one, Mapping) and _all([*one.values()], int, float)
+            for part in value
+            for one in part.values()
+        )
     else:
         fits, words = _all(value, int, float), "a list of numbers"
     if not fits:
@@ -245,7 +286,9 @@ def _all(values: Any, *types: type) -> bool:
 def _frozen(value: Any) -> Any:
     """Immutable form of a value read from YAML."""
     if isinstance(value, Mapping):
-        return tuple((str(name), int(number)) for name, number in value.items())
+        return tuple((str(name), _frozen(one)) for name, one in value.items())
+    if isinstance(value, list) and _all(value, Mapping):
+        return tuple(pair for one in value for pair in _frozen(one))
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -277,21 +320,42 @@ def _check_ieeg(values: IeegSettings) -> None:
         )
 
 
-def _check_bold(values: BoldSettings) -> None:
+def _check_bold(section: str, values: BoldSettings, driven: Sequence[str]) -> None:
     """Refuse what no BOLD recording can have."""
-    _check_positive("bold", values, "repetition_time", "voxel_size", "baseline", "noise")
+    where = f"world description: '{section}."
+    _check_positive(section, values, "repetition_time", "voxel_size", "baseline", "noise")
     if len(values.shape) != 3 or len(values.radii) != 3:
-        raise InputError("world description: 'bold.shape' and 'bold.radii' need three numbers")
+        raise InputError(f"{where}shape' and '{section}.radii' need three numbers")
     if not values.films:
-        raise InputError("world description: 'bold.films' is empty; name at least one film")
+        raise InputError(f"{where}films' is empty; name at least one film")
     if not 0 <= values.autocorrelation < 1:
-        raise InputError("world description: 'bold.autocorrelation' must lie in [0, 1)")
-    if sorted(dict(values.driven)) != sorted(DRIVEN):
-        raise InputError(
-            f"world description: 'bold.driven' needs one number for each of {', '.join(DRIVEN)}"
-        )
+        raise InputError(f"{where}autocorrelation' must lie in [0, 1)")
+    if sorted(dict(values.driven)) != sorted(driven):
+        raise InputError(f"{where}driven' needs one number for each of {', '.join(driven)}")
     if min(dict(values.driven).values()) < 1:
-        raise InputError("world description: 'bold.driven' needs numbers above zero")
+        raise InputError(f"{where}driven' needs numbers above zero")
+
+
+def _check_dimensions(
+    values: CrossmodalSettings, attributes: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse shared dimensions of values that there are not, and stories that there are none of."""
+    if not values.stories:
+        raise InputError("world description: 'crossmodal.stories' is empty; name at least one")
+    if not values.dimensions:
+        raise InputError("world description: 'crossmodal.dimensions' is empty; give at least one")
+    for attribute, places in values.dimensions:
+        for value, _ in places:
+            if value not in attributes.get(attribute, {}):
+                raise InputError(
+                    f"world description: 'crossmodal.dimensions' names {attribute}: {value}, which "
+                    "is not among the attributes"
+                )
+        if len({place for _, place in places}) < 2:
+            raise InputError(
+                f"world description: 'crossmodal.dimensions' puts all values of {attribute} at one "
+                "place; a dimension has two ends"
+            )
 
 
 def _check_range(section: str, name: str, values: Sequence[float]) -> None:

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.stats import norm
 
 from braid.common import provenance, write_table
-from braid.simulate.recordings_settings import DRIVEN
 
 POWER = 0.9
 NETWORK_SHARE = 0.5
@@ -49,10 +48,12 @@ COLUMNS = {
     "site": "Channel name, or voxel as i-j-k (indices from 0)",
     "region": "Region that the site lies in",
     "kind": "What drives the site: vision, language, sum (of both), joint (whether what is said "
-    "agrees with what is seen) or silent (nothing)",
+    "agrees with what is seen), shared (the same of what is seen and what is said), inverted "
+    "(likewise, with opposite sign) or silent (nothing)",
     "snr": "Variance of the planted response over that of the noise, where an analysis looks "
     "(iEEG: 0.2 s windows around the peak after each word, above 0.1 Hz, average reference; "
-    "BOLD: volumes of the films, above 0.01 Hz); 0 for silent sites",
+    "BOLD: volumes of the films, of people who hear stories beside silent films of the stories "
+    "unless the site only sees, above 0.01 Hz); 0 for silent sites",
     "latency": "Time from a word or scene cut (iEEG), or from the stimulus (BOLD), to the peak of "
     "the response, s",
     "n_effective": "Effective number of independent samples for this site",
@@ -61,6 +62,7 @@ COLUMNS = {
     "autocorrelated": "True for silent sites whose noise is strongly autocorrelated",
     "weights": "First 12 hexadecimal digits of the SHA-256 of the site's weights",
 }
+_DIMENSION = "dimension_"  # columns of sites that both senses drive alike
 
 
 def expected_correlation(
@@ -148,7 +150,7 @@ def truth_of(
     pandas.DataFrame
         The columns of `COLUMNS`.
     """
-    driven = sites["kind"].isin(DRIVEN).to_numpy()
+    driven = (sites["kind"] != "silent").to_numpy()
     n_effective = np.full(len(sites), float(len(noise)))
     n_effective[driven] = effective_samples(response[:, driven], noise[:, driven])
     count = sites["kind"].map(dict(regressors)).to_numpy(dtype=float)
@@ -159,18 +161,20 @@ def truth_of(
         expected_r=expected.round(4),
         clear=driven & is_clear(recording, sites["snr"].to_numpy(), n_effective),
     )
-    return table[list(COLUMNS)]
+    return table[[*COLUMNS, *(name for name in table if str(name).startswith(_DIMENSION))]]
 
 
 def write_truth(path: Path, tables: list[pd.DataFrame], parameters: Mapping[str, Any]) -> None:
     """Write the truth of all subjects, with the criterion that `clear` stands for."""
     table = pd.concat(tables, ignore_index=True)
+    places = [str(name) for name in table if str(name).startswith(_DIMENSION)]
+    about = {name: f"Place on shared dimension {name.removeprefix(_DIMENSION)}" for name in places}
     for name in ("snr", "latency"):
         table[name] = table[name].astype(float).round(5)
     write_table(
         path,
         table,
-        COLUMNS,
+        {**COLUMNS, **about},
         Criterion={
             "Description": CRITERION,
             "Power": POWER,
