@@ -57,7 +57,7 @@ bench-bootstrap: $(READY) ## Time and memory of a tenth of one event bootstrap o
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)
 	@$(BIN)/python tests/calibrate/calibrate.py
 
-calibrate-integration: $(READY) ## Measure what study 1 finds of planted integration sites (1 hour)
+calibrate-integration: $(READY) ## Measure what study 1 finds of planted integration sites (half an hour)
 	@$(BIN)/python tests/calibrate_integration/calibrate_integration.py
 
 lint: $(READY) ## Check style, types and the workflow

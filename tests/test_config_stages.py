@@ -17,6 +17,8 @@ from braid.config import (
     prepare,
     read_yaml,
     shared_bootstraps,
+    transfer_models,
+    transfer_networks,
 )
 
 
@@ -43,6 +45,40 @@ def test_defaults_and_a_network_that_only_a_probe_names(demo: Callable[..., Any]
     assert "toy-vilt" in study["registry"]
 
 
+ALIGNED = {
+    "source": "heard", "target": "seen", "alignment": "captioned", "pairs": ["unimodal"],
+    "from": "language",
+}  # fmt: skip
+CAPTIONED = {
+    "pictures": {"root": "{results}/pictures"},
+    "pairs": {"two": {"language": "toy-bert", "vision": "toy-vit"}},
+}
+
+
+def captioned(language: str, vision: str) -> dict[str, Any]:
+    """Entry of an alignment of one pair."""
+    return {**CAPTIONED, "pairs": {"one": {"language": language, "vision": vision}}}
+
+
+def test_networks_of_a_transfer_through_an_alignment(demo: Callable[..., Any]) -> None:
+    study = demo()
+    heard, seen = (study["transfers"][name] for name in ("heard_to_seen", "seen_to_heard"))
+    assert transfer_models(heard) == ["contrastive", "unimodal"]
+    assert transfer_models(study["transfers"]["film_to_story"]) == ["toy-bert"]
+    maps = study["alignments"]
+    assert transfer_networks(heard, maps, "unimodal") == ("toy-bert", "toy-vit")
+    assert transfer_networks(seen, maps, "unimodal") == ("toy-vit", "toy-bert")
+    assert transfer_networks(study["transfers"]["film_to_story"], maps, "toy-bert") == (
+        "toy-bert", "toy-bert",
+    )  # fmt: skip
+    assert maps["captioned"]["pictures"]["root"] == "results/demo/bids/stimuli/captioned"
+    # a network that only an alignment names is read too
+    other = demo(transfers={}, alignments={"one": {
+        **CAPTIONED, "pairs": {"new": {"language": "all-minilm-l6-v2", "vision": "toy-vit"}}
+    }})  # fmt: skip
+    assert "all-minilm-l6-v2" in other["registry"]
+
+
 @pytest.mark.parametrize(
     ("stage", "entry", "message"),
     [
@@ -52,7 +88,25 @@ def test_defaults_and_a_network_that_only_a_probe_names(demo: Callable[..., Any]
          r"transfers\.one\.models: unknown name 'toy-vit'"),
         ("transfers", {"source": "bold_film", "target": "bold_film", "models": ["toy-vit"]},
          r"transfers\.one: source and target both use the runs of task film"),
-        ("transfers", {"source": "bold_film", "target": "bold_story"}, "'models' is missing"),
+        ("transfers", {"source": "bold_film", "target": "bold_story"},
+         r"transfers\.one: give either 'models', or all of 'alignment', 'pairs' and 'from'"),
+        ("transfers", {"source": "heard", "target": "seen", "pairs": ["unimodal"]},
+         "or all of 'alignment'"),
+        ("transfers", {**ALIGNED, "models": ["toy-clip"]}, "give either 'models'"),
+        ("transfers", {**ALIGNED, "alignment": "captionned"},
+         r"one\.alignment: unknown name 'captionned'; did you mean 'captioned'"),
+        ("transfers", {**ALIGNED, "pairs": ["unimodel"]}, r"one\.pairs: .*mean 'unimodal'"),
+        ("transfers", {**ALIGNED, "from": "vision"},
+         r"one\.pairs\.unimodal \(analysis heard\): unknown name 'toy-vit'"),
+        ("transfers", {**ALIGNED, "tuning": ["sign_lou"]}, "'sign_lou'"),
+        ("alignments", captioned("toy-vit", "toy-vit"),
+         r"pairs\.one\.language: toy-vit is no language network"),
+        ("alignments", captioned("toy-brt", "toy-vit"),
+         r"pairs\.one\.language: unknown name 'toy-brt'; did you mean 'toy-bert'"),
+        ("alignments",
+         {**CAPTIONED, "pairs": {"toy-clip": {"language": "toy-bert", "vision": "toy-vit"}}},
+         "is the name of a network too"),
+        ("alignments", {**CAPTIONED, "captions": "all"}, "'all'"),
         ("components", {"analysis": "bold_film", "model": "concat"},
          r"components\.one\.model: unknown name 'concat'"),
         ("probes", {"analysis": "bold_film", "model": "toy-bert"},

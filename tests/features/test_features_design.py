@@ -20,6 +20,7 @@ from braid.features import (
     lanczos_resample,
 )
 from braid.features.combine import pair_layer
+from braid.features.design import standardize_runs
 
 RNG = np.random.default_rng(0)
 
@@ -250,6 +251,38 @@ def _fail(message: str, **change: Any) -> None:
     response = change.pop("response", _volumes())
     with pytest.raises(InputError, match=message):
         build_design(features, events, response, {"kind": "lanczos", **change})
+
+
+@pytest.mark.parametrize("kind", ["lanczos", "boxcar"])
+def test_features_are_standardized_over_the_rows_of_each_run_that_trimming_left(kind: str) -> None:
+    events = _events()
+    features = _features(sorted(set(events["unit"])))
+    features["block.0"][:, 1] = 0.0  # constant whatever the weights
+    whole = _volumes()
+    trimmed = whole.isel(sample=np.r_[3:18, 23:38])
+    params = {"kind": kind, "normalise": kind == "lanczos"}
+    plain = build_design(features, events, trimmed, params)
+    scaled = build_design(features, events, trimmed, {**params, "standardize_features": True})
+    assert scaled.attrs["delays"] == "[1, 2, 3, 4]"  # delays come later
+    for name in ("layer_00", "layer_01"):
+        for run in (0, 1):
+            rows = np.flatnonzero(trimmed["run"] == run)
+            values = plain[name].values[rows].astype(float)
+            sd = values.std(axis=0)
+            expected = np.where(sd > 0, (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1), 0)
+            np.testing.assert_allclose(scaled[name].values[rows], expected, atol=2e-6)
+    assert (scaled["layer_00"].values[:, 1] == 0).all()
+    # the rows that were cut off have no part in it
+    of_all = build_design(features, events, whole, {**params, "standardize_features": True})
+    assert np.abs(of_all["layer_01"].values[3:18] - scaled["layer_01"].values[:15]).max() > 1e-3
+
+
+def test_equal_numbers_in_a_run_become_zero_and_not_rounding_errors() -> None:
+    values = np.full((40, 2), 0.1, dtype=np.float32)
+    values[:, 1] += 1e-3 * RNG.standard_normal(40).astype(np.float32)
+    standardize_runs(values, np.repeat([0, 1], 20))
+    assert (values[:, 0] == 0).all()
+    np.testing.assert_allclose(values[:20, 1].std(), 1, atol=1e-5)
 
 
 def test_what_does_not_line_up_is_named() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from braid.bids import index_dataset
 from braid.common import InputError
-from braid.preprocess import preprocess_parcels
+from braid.preprocess import parcels, preprocess_parcels
 
 PATTERN = "sub-{subject}/sub-{subject}_task-{task}_timeseries.npy"
 SONG = "sub-{subject}/func/sub-{subject}_task-{task}_space-Schaefer200_desc-parcels_timeseries.npy"
@@ -64,6 +64,44 @@ def test_labels(tmp_path):
     (tmp_path / "labels.tsv").write_text("region\nr0\n")
     with pytest.raises(InputError, match="1 rows for 6 parcels"):
         preprocess_parcels(index, tmp_path, {"labels": "labels.tsv"})
+
+
+def test_voxels_and_their_indices(tmp_path):
+    index = write(tmp_path, {"film": series(0)})
+    rows = "".join(f"{i}\t{i + 1}\t0\tn/a\n" for i in range(6))
+    (tmp_path / "labels.tsv").write_text("i\tj\tk\tx\n" + rows)
+    params = {"labels": "labels.tsv", "columns": "voxel"}
+    signal = preprocess_parcels(index, tmp_path, params).signal
+    assert list(signal["target"].values) == [f"voxel-00000{i}" for i in range(6)]
+    np.testing.assert_array_equal(signal["j"], np.arange(1, 7))
+    assert signal["i"].dtype == np.int32 and np.isnan(signal["x"]).all()
+    (tmp_path / "labels.tsv").write_text("i\n" + "n/a\n" * 6)
+    assert "i" not in preprocess_parcels(index, tmp_path, params).signal.coords
+    with pytest.raises(
+        InputError, match=r"preprocess\.columns: 'vertex' is not one of parcel, voxel"
+    ):
+        preprocess_parcels(index, tmp_path, {"columns": "vertex"})
+
+
+def test_a_run_without_anything_is_named(tmp_path):
+    runs = {"a": series(0), "b": np.full((9, 6), np.nan)}
+    with pytest.raises(InputError, match=r"task-b_timeseries\.npy: every parcel is flat or NaN in"):
+        preprocess_parcels(write(tmp_path, runs), tmp_path, {})
+
+
+@pytest.mark.parametrize("params", [{}, {"standardize": False, "detrend": "quadratic"}])
+def test_columns_in_pieces_make_no_difference(tmp_path, monkeypatch, params):
+    first, second = series(0), series(1, 30)
+    first[:, 1] = 4
+    first[:, 2] = np.arange(50)
+    second[3, 4] = np.nan
+    index = write(tmp_path, {"a": first, "b": second})
+    whole = preprocess_parcels(index, tmp_path, params)
+    monkeypatch.setattr(parcels, "_BLOCK", 900)  # two columns
+    pieces = preprocess_parcels(index, tmp_path, params)
+    np.testing.assert_allclose(pieces.signal.values, whole.signal.values, atol=1e-6)
+    assert pieces.excluded.equals(whole.excluded) and pieces.quality.equals(whole.quality)
+    assert len(whole.excluded) == (3 if params else 2)
 
 
 def test_runs_of_different_parcellations(tmp_path):

@@ -394,6 +394,7 @@ def _transfer(root: Path, name: str, model: str, subject: str, targets: pd.DataF
     p = np.where(hit, 1 / 201, 0.5)
     table = targets.drop(columns="driven").assign(
         transfer=name, subject=subject, model=model, layer="encoder.layer.3", score=score,
+        tuning="none", worth="raw", sign=np.sign(score), relative=score / within,
         score_within=within, null_mean=0.0, null_sd=0.03, p=p, q=p, p_fwe=p, significant=hit,
         n_draws=200, null="circular_shift",
     )  # fmt: skip

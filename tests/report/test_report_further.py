@@ -68,8 +68,9 @@ def test_transfers_are_counted_as_in_their_files(
         for key in ("score", "score_within"):
             assert row[key] == pytest.approx(np.mean([table[key].mean() for table in scored]))
         counts = f"{row['sites']:,} {row['significant']:,} {100 * row['share']:.0f} %"
-        assert f"{model} 2 {counts} {row['score']:.3f} {row['score_within']:.3f}" in re.sub(
-            r"\s+", " ", section
+        assert (
+            f"{model} none (raw) 2 {counts} {row['score']:.3f} {row['score_within']:.3f}"
+            in re.sub(r"\s+", " ", section)
         )
     assert rows["toy-vilt"]["significant"] > rows["toy-vilt_untrained"]["significant"] == 0
 

@@ -31,7 +31,7 @@ def small_spec() -> dict[str, Any]:
         "voxel_size": 16,
         "driven": {"vision": 10, "language": 8, "sum": 7, "joint": 9},
     }
-    del spec["crossmodal"]
+    del spec["crossmodal"], spec["captioned"]
     return spec
 
 
@@ -39,6 +39,7 @@ def crossmodal_spec() -> dict[str, Any]:
     """Give a small world of one person who sees a silent film and hears a story, beside another."""
     spec, whole = small_spec(), yaml.safe_load(WORLD.read_text(encoding="utf-8"))
     del spec["ieeg"]
+    spec["captioned"] = {"pictures": 12}
     spec["film"]["films"] = {"film-1": 120}
     spec["story"]["stories"] = {"story-1": 120}
     spec["crossmodal"] = whole["crossmodal"] | {

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from small_world import crossmodal_spec
 
 from braid.bids import validate
 from braid.common import InputError, read_table
-from braid.simulate import World, make_world, write_dataset
+from braid.simulate import World, make_world, pictures, write_dataset
 from braid.simulate.recordings_bold import BoldSubject, simulate_bold
 from braid.simulate.recordings_drive import draw_shared
 from braid.simulate.recordings_settings import CrossmodalSettings, read_settings
@@ -58,6 +59,17 @@ def test_the_official_validator_accepts_both_tasks(written: Path) -> None:
     ]
     sidecar = json.loads((written / "bids" / "task-silentfilm_bold.json").read_text())
     assert sidecar["TaskDescription"].endswith("without sound")
+
+
+def test_captioned_pictures_are_written(written: Path, world: World) -> None:
+    folder = written / "bids" / "stimuli" / "captioned"
+    table = read_table(folder / "captions.tsv")
+    assert list(table.columns) == ["picture", "caption"]
+    assert len(table) == 12
+    images, captions, _ = pictures(world, 12, "captioned")
+    assert table["caption"].tolist() == captions
+    with Image.open(folder / table["picture"][3]) as found:
+        np.testing.assert_array_equal(np.asarray(found), images[3])
 
 
 def test_nothing_is_said_in_a_silent_film(written: Path) -> None:

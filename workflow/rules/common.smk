@@ -108,11 +108,6 @@ def analysis_slice(*keys):
     return of_wildcards
 
 
-def recordings_root(name):
-    """Where the recordings lie: the derivatives' root if the data set reads derivatives."""
-    return DATASETS[name].get("derivative", {}).get("root", root_of(name))
-
-
 def of_analysis(wildcards, pattern):
     """Path of the data set that an analysis is asked of."""
     return pattern.format(
@@ -304,20 +299,37 @@ def transferred(stage, side, ending="nc"):
     """Function of the wildcards that gives a file of the source or the target of a transfer."""
 
     def of_wildcards(wildcards):
-        analysis = config["transfers"][wildcards.transfer][side]
-        pattern = f"{{results}}/{{stage}}/{{analysis}}/{{model}}/sub-{{subject}}.{ending}"
+        entry = config["transfers"][wildcards.transfer]
+        analysis, file = entry[side], f"sub-{wildcards.subject}.{ending}"
         if stage == "responses":
-            pattern = "{results}/{stage}/{analysis}/sub-{subject}.nc"
-        names = {"results": RESULTS, "stage": stage, "analysis": analysis}
-        return pattern.format(**names, **dict(wildcards.items()))
+            return f"{RESULTS}/responses/{analysis}/{file}"
+        if stage == "design" and side == "target" and "alignment" in entry:
+            space = entry["from"]
+            pair = f"{entry['alignment']}/{wildcards.model}"
+            return f"{RESULTS}/aligned/{pair}/{analysis}/{space}/{file}"
+        networks = study.transfer_networks(entry, config["alignments"], wildcards.model)
+        model = networks[("source", "target").index(side)]
+        return f"{RESULTS}/{stage}/{analysis}/{model}/{file}"
 
     return of_wildcards
 
 
+def transfer_maps(wildcards):
+    """Maps of a transfer between two feature spaces, else nothing."""
+    entry = config["transfers"][wildcards.transfer]
+    if "alignment" not in entry:
+        return []
+    return f"{RESULTS}/alignments/{entry['alignment']}/{wildcards.model}.nc"
+
+
 def transfer_slice(wildcards):
     """Folds, ridge and test of a transfer are those of its source analysis."""
-    entry = ANALYSES[config["transfers"][wildcards.transfer]["source"]]
-    return study.ordered({key: entry[key] for key in ("folds", "ridge", "test")})
+    transfer = config["transfers"][wildcards.transfer]
+    entry = ANALYSES[transfer["source"]]
+    settings = {key: entry[key] for key in ("folds", "ridge", "test")}
+    return study.ordered(
+        {**settings, "tuning": transfer["tuning"], "from": transfer.get("from", "n/a")}
+    )
 
 
 def transfers_of_all():
@@ -325,7 +337,7 @@ def transfers_of_all():
     return [
         f"{RESULTS}/transfers/{name}/{model}/sub-{subject}.tsv"
         for name, entry in config["transfers"].items()
-        for model in entry["models"]
+        for model in study.transfer_models(entry)
         for subject in subjects_in(entry["source"])
         if subject in subjects_in(entry["target"])
     ]

@@ -88,6 +88,7 @@ rule evaluate:
         tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
         transfers=transfers_of_all() if SIMULATED else [],
         integrations=integrations_of_all("sites") if SIMULATED else [],
+        shared=shared_of_all() if SIMULATED else [],
         truth=SIMULATED.get("truth", []),
     output:
         table=f"{RESULTS}/evaluation.tsv",
@@ -105,6 +106,7 @@ rule evaluate:
     params:
         analyses=truth_slice(),
         transfers=study.ordered(config["transfers"]),
+        multimodal=multimodal_pairs(),
         integrations=integrated_slice(),
         expect=study.ordered(config["expect"]),
         code=rooms("inference"),

@@ -24,7 +24,7 @@ rule preprocess_ieeg:
         mem_mb=memory(3000),
         runtime=60,
     params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
+        root=lambda wildcards: root_of(wildcards.dataset),
         preprocess=preprocess_slice,
         code=rooms("preprocess"),
     script:
@@ -56,7 +56,7 @@ rule preprocess_bold:
         mem_mb=memory(3000),
         runtime=60,
     params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
+        root=lambda wildcards: root_of(wildcards.dataset),
         preprocess=preprocess_slice,
         code=rooms("preprocess"),
     script:
@@ -88,7 +88,7 @@ rule preprocess_parcels:
         mem_mb=memory(2000),
         runtime=30,
     params:
-        root=lambda wildcards: recordings_root(wildcards.dataset),
+        root=lambda wildcards: root_of(wildcards.dataset),
         preprocess=preprocess_slice,
         code=rooms("preprocess"),
     script:

@@ -9,6 +9,8 @@ rule transfer:
         target_shape=transferred("design", "target", "json"),
         target_response=transferred("responses", "target"),
         target_fit=transferred("fits", "target"),
+        target_sites=transferred("tests", "target", "tsv"),
+        maps=transfer_maps,
     output:
         table=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}.json",
@@ -18,6 +20,7 @@ rule transfer:
         f"{BENCHMARKS}/transfer/{{transfer}}/{{model}}/sub-{{subject}}.tsv"
     wildcard_constraints:
         transfer=one_of(config["transfers"]),
+        model=one_of([*NETWORKS, *COMBINATIONS, *PAIRS]),
     conda:
         ridge_environment(of_source)
     threads: 1

@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from braid.common import job_log, provenance, read_table, write_table
-from braid.inference import EVALUATION_COLUMNS, check_expectations, evaluate, evaluate_integration
+from braid.common import job_log, provenance, read_array, read_table, write_table
+from braid.inference import (
+    EVALUATION_COLUMNS,
+    check_expectations,
+    evaluate,
+    evaluate_crossmodal,
+    evaluate_integration,
+    evaluate_shared,
+)
+
+SIDES = ("language", "vision")
 
 with job_log(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -17,6 +26,13 @@ with job_log(snakemake.log[0]):
     if inputs.truth:
         truth = read_table(inputs.truth)
         found.append(evaluate(tables, truth, params.analyses, params.transfers))
+        aligned = {
+            name: tables["transfers"].query("transfer == @name") for name in params.multimodal
+        }
+        found.append(evaluate_crossmodal(aligned, truth, params.multimodal))
+        for path in map(Path, inputs.shared):
+            arrays = {side: read_array(path.parent / f"{side}.nc") for side in SIDES}
+            found.append(evaluate_shared(path.parent.name, read_table(path), arrays, truth))
         for path in map(Path, inputs.integrations):
             name, profile = path.parts[-3:-1]
             found.append(

@@ -174,6 +174,9 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
         if "derivative" in dataset:
             folder, key = dataset["derivative"], f"datasets.{name}.derivative.root"
             folder["root"] = _placed(folder["root"], study, where, key)
+    for name, entry in study["alignments"].items():
+        folder, key = entry["pictures"], f"alignments.{name}.pictures.root"
+        folder["root"] = _placed(folder["root"], study, where, key)
     registry = check(
         read_yaml(study["models"]),
         read_yaml(Path(schemas) / "models.schema.yaml"),
@@ -216,6 +219,9 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
 def used_by(study: Mapping[str, Any]) -> list[str]:
     """Names of the registry's entries that a study runs or probes, sorted; it may lack defaults."""
     names = {str(probe["model"]) for probe in study.get("probes", {}).values()}
+    for alignment in study.get("alignments", {}).values():
+        for pair in alignment["pairs"].values():
+            names |= {base_of(pair[side]) for side in ("language", "vision")}
     for analysis in study["analyses"].values():
         full = {"untrained": [], "combinations": {}, **analysis}
         _split_combinations(full)
@@ -289,7 +295,7 @@ def locked(entry: Mapping[str, Any], lock: Mapping[str, Any]) -> Config:
 
 
 def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> None:
-    """Check the names in transfers, components and probes."""
+    """Check the names in alignments, transfers, components and probes."""
     analyses = study["analyses"]
     for name, analysis in analyses.items():
         if analysis["compare"] and not analysis["fit"]:
@@ -297,11 +303,35 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
                 f"{where}: analyses.{name}.compare: there is nothing to compare with 'fit: false'; "
                 "leave one of the two out"
             )
+    for name, entry in study["alignments"].items():
+        for label, pair in entry["pairs"].items():
+            key = f"{where}: alignments.{name}.pairs.{label}"
+            if label in registry:
+                raise InputError(f"{key}: is the name of a network too; rename the pair")
+            for side in ("language", "vision"):
+                _known(base_of(pair[side]), registry, f"{key}.{side}")
+                if registry[base_of(pair[side])]["modality"] not in (side, "vision-language"):
+                    raise InputError(f"{key}.{side}: {pair[side]} is no {side} network")
     for name, entry in study["transfers"].items():
         place = f"{where}: transfers.{name}"
+        through = [key for key in ("alignment", "pairs", "from") if key in entry]
+        if ("models" in entry) == bool(through) or len(through) in (1, 2):
+            raise InputError(
+                f"{place}: give either 'models', or all of 'alignment', 'pairs' and 'from'"
+            )
         for side in ("source", "target"):
             _fitted(entry[side], analyses, f"{place}.{side}")
-            for model in entry["models"]:
+        if "alignment" in entry:
+            _known(entry["alignment"], study["alignments"], f"{place}.alignment")
+            for pair in entry["pairs"]:
+                there = study["alignments"][entry["alignment"]]["pairs"]
+                _known(pair, there, f"{place}.pairs")
+                sides = transfer_networks(entry, study["alignments"], pair)
+                for side, network in zip(("source", "target"), sides, strict=True):
+                    fitted = fitted_networks(analyses[entry[side]])
+                    _known(network, fitted, f"{place}.pairs.{pair} (analysis {entry[side]})")
+        for side in ("source", "target"):
+            for model in entry.get("models", []):
                 _known(model, models_of(analyses[entry[side]]), f"{place}.models")
                 if projection_of(analyses[entry[side]], model) is not None:
                     raise InputError(
@@ -321,6 +351,15 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
         _fitted(entry["analysis"], analyses, f"{place}.analysis")
         analysis = analyses[entry["analysis"]]
         _known(entry["model"], fitted_networks(analysis), f"{place}.model")
+    for name, entry in study["shared_components"].items():
+        place = f"{where}: shared_components.{name}"
+        _known(entry["alignment"], study["alignments"], f"{place}.alignment")
+        there = study["alignments"][entry["alignment"]]["pairs"]
+        _known(entry["pair"], there, f"{place}.pair")
+        for side in ("language", "vision"):
+            _fitted(entry[side], analyses, f"{place}.{side}")
+            fitted = fitted_networks(analyses[entry[side]])
+            _known(there[entry["pair"]][side], fitted, f"{place}.{side} (pair {entry['pair']})")
     for name, entry in study["integrations"].items():
         _check_integration(entry, study, f"{where}: integrations.{name}")
     for name, entry in study["probes"].items():
@@ -543,6 +582,22 @@ def integration_models(roles: Mapping[str, Any]) -> list[str]:
 def integration_layer(entry: Mapping[str, Any], model: str) -> str:
     """Layer of a model that an integration takes; an untrained twin has that of its network."""
     return str(entry["layers"].get(model, entry["layers"].get(base_of(model), entry["layer"])))
+
+
+def transfer_models(entry: Mapping[str, Any]) -> list[str]:
+    """Name what a transfer carries over: models, or pairs of an alignment."""
+    return list(entry["pairs"] if "alignment" in entry else entry["models"])
+
+
+def transfer_networks(
+    entry: Mapping[str, Any], alignments: Mapping[str, Mapping[str, Any]], name: str
+) -> tuple[str, str]:
+    """Models of the source and of the target of one of `transfer_models`."""
+    if "alignment" not in entry:
+        return name, name
+    pair = alignments[entry["alignment"]]["pairs"][name]
+    other = "vision" if entry["from"] == "language" else "language"
+    return pair[entry["from"]], pair[other]
 
 
 RESERVED = {

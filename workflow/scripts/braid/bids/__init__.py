@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from braid.bids.events import read_events
     from braid.bids.files import check_fetched, entities_of, fill_pattern, run_entities, run_label
     from braid.bids.index import INDEX_COLUMNS, check_rates, index_dataset
+    from braid.bids.slices import slice_shift
     from braid.bids.validation import validate
 else:
     __getattr__ = lazy_names(
@@ -18,6 +19,7 @@ else:
             "events": ("read_events",),
             "files": ("check_fetched", "entities_of", "fill_pattern", "run_entities", "run_label"),
             "index": ("INDEX_COLUMNS", "check_rates", "index_dataset"),
+            "slices": ("slice_shift",),
             "validation": ("validate",),
         },
     )
@@ -32,5 +34,6 @@ __all__ = [
     "read_events",
     "run_entities",
     "run_label",
+    "slice_shift",
     "validate",
 ]

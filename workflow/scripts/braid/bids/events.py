@@ -70,7 +70,13 @@ def seconds(column: pd.Series, name: str, path: Path) -> pd.Series:
 
 
 def check_events_inside(
-    events: pd.DataFrame, path: Path, recording: Path, duration: float, tolerance: float
+    events: pd.DataFrame,
+    path: Path,
+    recording: Path,
+    duration: float,
+    tolerance: float,
+    before: float = 0.0,
+    after: float = 0.0,
 ) -> None:
     """Raise an `InputError` for the first event that lies outside its recording.
 
@@ -84,10 +90,12 @@ def check_events_inside(
         Of the recording, s.
     tolerance : float
         Allowed before the start and after the end, s.
+    before, after : float
+        What was cut off the start and the end, s; events may lie there.
     """
     onset = events["onset"].to_numpy(float)
     end = onset + np.nan_to_num(events["duration"].to_numpy(float))
-    outside = np.flatnonzero((onset < -tolerance) | (end > duration + tolerance))
+    outside = np.flatnonzero((onset < -before - tolerance) | (end > duration + after + tolerance))
     if outside.size:
         first = outside[0]
         more = f" (and {outside.size - 1} further rows)" if outside.size > 1 else ""

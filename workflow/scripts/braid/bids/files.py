@@ -46,7 +46,9 @@ def run_entities(label: str) -> dict[str, str]:
     return {long_names[short]: value for short, value in pairs}
 
 
-def fill_pattern(pattern: str, run: Any, subject: Any, key: str) -> str:
+def fill_pattern(
+    pattern: str, run: Any, subject: Any, key: str, further: Mapping[str, str] | None = None
+) -> str:
     """Fill the path pattern of the config for one run.
 
     Placeholders: `{subject}`, `{session}`, `{task}`, `{acquisition}`, `{run}` (the BIDS entities,
@@ -61,6 +63,8 @@ def fill_pattern(pattern: str, run: Any, subject: Any, key: str) -> str:
         Subject label.
     key : str
         Key of the config that holds the pattern, for messages.
+    further : mapping, optional
+        Further placeholders and their values, such as the hemisphere.
 
     Raises
     ------
@@ -68,6 +72,7 @@ def fill_pattern(pattern: str, run: Any, subject: Any, key: str) -> str:
         If a placeholder has no value for this run, or the braces do not match.
     """
     values = {**run_entities(str(run)), "subject": str(subject), "label": str(run)}
+    values |= further or {}
     try:
         return pattern.format(**values)
     except (KeyError, IndexError) as error:

@@ -22,7 +22,15 @@ from braid.bids.files import (
     relative,
     run_label,
 )
-from braid.bids.headers import TR_TOLERANCE, Header, bold_header, ieeg_header, parcel_header
+from braid.bids.headers import (
+    TR_TOLERANCE,
+    Header,
+    bold_header,
+    ieeg_header,
+    parcel_header,
+    surface_header,
+)
+from braid.bids.surfaces import hemispheres, is_surface, mesh_of
 from braid.common import InputError
 
 INDEX_COLUMNS = {
@@ -33,7 +41,7 @@ INDEX_COLUMNS = {
     "acquisition": "Acquisition, without the prefix acq-",
     "run": "Run label: session, task, acquisition and run as in the file name",
     "kind": "Kind of recording: ieeg, bold or parcels",
-    "path": "Recording, relative to the root of the dataset",
+    "path": "Recording, relative to the root of the dataset; on a surface its left hemisphere",
     "events": "Events of the recording, relative to the root",
     "channels": "Table of channels, relative to the root (iEEG)",
     "electrodes": "Table of electrodes, relative to the root (iEEG)",
@@ -42,13 +50,14 @@ INDEX_COLUMNS = {
     "sampling_frequency": "Samples per second (Hz); for BOLD one over the repetition time",
     "repetition_time": "Time between two volumes (s)",
     "n_samples": "Number of samples or volumes",
-    "n_targets": "Number of channels, voxels of the grid, or parcels",
+    "n_targets": "Number of channels, voxels of the grid, vertices, or parcels",
     "duration": "Length of the recording (s)",
 }
 _DATATYPE = {"ieeg": "ieeg", "bold": "func"}
 _EXTENSIONS = {
     "ieeg": (".vhdr", ".edf", ".set", ".mefd", ".nwb"),
     "bold": (".nii.gz", ".nii"),
+    "surface": (".func.gii",),
 }
 _FILTERS = {"sessions": "session", "acquisitions": "acquisition", "runs": "run"}
 
@@ -65,7 +74,8 @@ def index_dataset(name: str, spec: Mapping[str, Any]) -> pd.DataFrame:
         `all`: every subject that has such a recording), `tasks` (list; all if left out), filters
         `sessions`, `acquisitions`, `runs` (lists), and by kind: `space` (iEEG: space of the
         electrodes' coordinates), `derivative` (BOLD: mapping with `root`, `desc`, `space`, `res`,
-        to take preprocessed images instead of the raw ones), `pattern` and `repetition_time`
+        `den`, to take preprocessed images, or with a `space` such as fsaverage5 series on a
+        surface, instead of the raw ones), `pattern` and `repetition_time`
         (parcels). `preprocess.resample` tells whether recordings may differ in rate.
 
     Returns
@@ -78,7 +88,8 @@ def index_dataset(name: str, spec: Mapping[str, Any]) -> pd.DataFrame:
     InputError
         For a root, subject, task or recording that is not there, content that was not fetched,
         events outside their recording or without onset or duration, a repetition time that
-        contradicts the image, and recordings of one dataset at different rates.
+        contradicts the image, recordings of one dataset at different rates, and a surface whose
+        other hemisphere is missing or does not fit.
     """
     root = Path(spec["root"])
     if not root.is_dir():
@@ -122,7 +133,7 @@ def _bids_files(
 ) -> list[tuple[Path, dict[str, str]]]:
     """Find the recordings of the wanted subjects and tasks, with their entities."""
     base = _base(root, spec, name)
-    candidates = {subject: _candidates(base, subject, spec["kind"]) for subject in subjects}
+    candidates = {subject: _candidates(base, subject, spec) for subject in subjects}
     tasks_there = {entities.get("task", "") for some in candidates.values() for _, entities in some}
     _check_tasks(spec, tasks_there, base, name)
     found = []
@@ -141,12 +152,36 @@ def _bids_files(
         if path.name.endswith((".json", ".tsv")):
             raise InputError(
                 f"{path}: recording absent: there is this file but no "
-                f"{' or '.join(_EXTENSIONS[spec['kind']])} file beside it; fetch the recording "
+                f"{' or '.join(_extensions(spec))} file beside it; fetch the recording "
                 "(`datalad get` in a git-annex checkout), or "
                 f"leave it out through `datasets.{name}.subjects`, `sessions`, `acquisitions` or "
                 "`runs`"
             )
+        if _on_surface(spec):
+            _check_hemispheres(path, name)
     return found
+
+
+def _on_surface(spec: Mapping[str, Any]) -> bool:
+    """Tell whether the config asks for series on a surface."""
+    return spec["kind"] == "bold" and is_surface((spec.get("derivative") or {}).get("space"))
+
+
+def _extensions(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """File name extensions of the recordings that the config asks for."""
+    return _EXTENSIONS["surface" if _on_surface(spec) else spec["kind"]]
+
+
+def _check_hemispheres(path: Path, name: str) -> None:
+    """Check that a recording on a surface has both of its files."""
+    for one, other in zip(hemispheres(path), reversed(hemispheres(path)), strict=True):
+        check_fetched(one)
+        if not one.exists():
+            raise InputError(
+                f"{one}: hemisphere absent: there is {other.name} but not this file; add it, or "
+                f"leave the run out through `datasets.{name}.subjects`, `sessions`, "
+                "`acquisitions` or `runs`"
+            )
 
 
 def _base(root: Path, spec: Mapping[str, Any], name: str) -> Path:
@@ -162,14 +197,20 @@ def _base(root: Path, spec: Mapping[str, Any], name: str) -> Path:
     )
 
 
-def _candidates(base: Path, subject: str, kind: str) -> list[tuple[Path, dict[str, str]]]:
-    """Find a subject's recordings; a sidecar or events without one stand for an absent one."""
+def _candidates(
+    base: Path, subject: str, spec: Mapping[str, Any]
+) -> list[tuple[Path, dict[str, str]]]:
+    """Find a subject's recordings; a sidecar or events without one stand for an absent one.
+
+    Both hemispheres of a recording on a surface are one, which the left one stands for.
+    """
+    kind = spec["kind"]
     folder, datatype = base / f"sub-{subject}", _DATATYPE[kind]
     folders = [folder / datatype, *sorted(folder.glob(f"ses-*/{datatype}"))]
     paths = [path for one in folders if one.is_dir() for path in sorted(one.iterdir())]
     suffix = f"_{'ieeg' if kind == 'ieeg' else 'bold'}"
     data: dict[Path, Path] = {}
-    for extension in _EXTENSIONS[kind]:
+    for extension in _extensions(spec):
         for path in paths:
             if path.name.endswith(suffix + extension):
                 data.setdefault(path.with_name(path.name.removesuffix(extension)), path)
@@ -180,7 +221,10 @@ def _candidates(base: Path, subject: str, kind: str) -> list[tuple[Path, dict[st
             own = entities_of(path) if path.name.endswith(ending) else None
             if own and not any(applies(own, entities) for _, entities in found):
                 found.append((path, own))
-    return found
+    if not _on_surface(spec):
+        return found
+    there = {path for path, _ in found}
+    return [pair for pair in found if not there & {hemispheres(pair[0])[0]} - {pair[0]}]
 
 
 def _wanted(entities: Mapping[str, str], spec: Mapping[str, Any]) -> bool:
@@ -194,8 +238,11 @@ def _wanted(entities: Mapping[str, str], spec: Mapping[str, Any]) -> bool:
             return False
     derivative = spec.get("derivative") or {}
     wanted = {"description": derivative.get("desc", "preproc")} if derivative else {}
-    wanted |= {key: derivative[key] for key in ("space", "res") if derivative.get(key)}
-    return all(entities.get(key) == str(value) for key, value in wanted.items())
+    if _on_surface(spec) and wanted["description"] == "preproc":
+        # fMRIPrep names its series on surfaces without a description
+        wanted["description"] = None
+    wanted |= {key: str(derivative[key]) for key in ("space", "res", "den") if derivative.get(key)}
+    return all(entities.get(key) == value for key, value in wanted.items())
 
 
 def _among(value: str | None, allowed: Iterable[Any]) -> bool:
@@ -308,7 +355,10 @@ def _row(
         events = read_events(companions["events"])
         # some recordings are one sample short, and onset and duration are often written to 1 ms
         tolerance = 1.0 / header.sampling_frequency + 1e-3
-        check_events_inside(events, companions["events"], path, header.duration, tolerance)
+        check_events_inside(
+            events, companions["events"], path, header.duration, tolerance,
+            header.before, header.after,
+        )  # fmt: skip
     return row
 
 
@@ -324,6 +374,8 @@ def _header(
     base = _base(root, spec, name)
     if base != root:
         metadata |= metadata_of(base, entities, "func", "bold")
+    if _on_surface(spec):
+        return surface_header(hemispheres(path), mesh_of(path), metadata)
     return bold_header(path, metadata)
 
 
@@ -343,7 +395,10 @@ def _companions(
         found["confounds"] = companion(
             base, entities, datatype, "timeseries.tsv", {"description": "confounds"}
         )
-        found["mask"] = companion(base, entities, datatype, "mask.nii.gz", {"description": "brain"})
+        if not _on_surface(spec):
+            found["mask"] = companion(
+                base, entities, datatype, "mask.nii.gz", {"description": "brain"}
+            )
     return found
 
 
@@ -373,7 +428,7 @@ def _check_unique(index: pd.DataFrame, root: Path) -> None:
         one, other = index.loc[twice, "path"].iloc[:2]
         raise InputError(
             f"{root / one}: is the same run as {other}; choose one of them through "
-            "`derivative.space`, `derivative.res` or the `pattern` of the dataset"
+            "`derivative.space`, `derivative.res`, `derivative.den` or the `pattern` of the dataset"
         )
 
 

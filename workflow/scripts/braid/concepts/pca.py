@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -33,9 +34,15 @@ def principal(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     tolerance = max(spread.shape) * np.finfo(np.float64).eps * max(singular[0], 1e-300)
     rank = int(np.count_nonzero(singular > tolerance))
     loadings = right[: min(n, rank)]
+    share = singular[: len(loadings)] ** 2 / (total if total > 0 else 1.0)
+    return signed(loadings), share
+
+
+def signed(loadings: np.ndarray) -> np.ndarray:
+    """Turn each row so that its value of largest magnitude is positive."""
     top = np.abs(loadings).argmax(axis=1)
     signs = np.sign(loadings[np.arange(len(loadings)), top])
-    return loadings * signs[:, None], singular[: len(loadings)] ** 2 / (total if total > 0 else 1.0)
+    return np.asarray(loadings * signs[:, None])
 
 
 def shares(values: np.ndarray, n: int) -> np.ndarray:
@@ -63,12 +70,61 @@ def of_the_rest(share: np.ndarray) -> np.ndarray:
     return np.divide(share, rest, out=np.zeros_like(share), where=rest > 1e-9)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Components of all subjects but one, matched to given ones.
+
+    Attributes
+    ----------
+    subject : int
+        Number of the one that is left out.
+    mine : numpy.ndarray of int, (matched,)
+        Numbers of the given components that have a match.
+    theirs : numpy.ndarray of float64, (matched, features)
+        The others' components, in the order of `mine`; signs as they come.
+    rotated : numpy.ndarray of float64, (matched, features)
+        The same, rotated together onto the given ones (orthogonal Procrustes).
+    """
+
+    subject: int
+    mine: np.ndarray
+    theirs: np.ndarray
+    rotated: np.ndarray
+
+
+def left_out(parts: Sequence[np.ndarray], loadings: np.ndarray) -> Iterator[LeftOut]:
+    """Leave each subject out, and match the others' components to the given ones.
+
+    They are matched one to one by the magnitude of their cosines (Hungarian method). A subject
+    with fewer than two rows, or whose others have fewer than two, is not left out.
+
+    Parameters
+    ----------
+    parts : sequence of array, (rows, features)
+        One per subject.
+    loadings : array, (components, features)
+    """
+    for number, own in enumerate(parts):
+        others = [part for other, part in enumerate(parts) if other != number]
+        if len(own) < 2 or sum(map(len, others)) < 2:
+            continue
+        theirs, _ = principal(np.concatenate(others), len(loadings))
+        mine, match = linear_sum_assignment(-np.abs(loadings @ theirs.T))
+        theirs = theirs[match]
+        left, _, right = scipy.linalg.svd(theirs @ loadings[mine].T)
+        yield LeftOut(number, mine, theirs, (left @ right).T @ theirs)
+
+
+def explained(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    """Share of the rows' variance along each of the loadings, (components,)."""
+    spread = rows - rows.mean(axis=0)
+    total = float(np.sum(spread**2))
+    along = np.sum((spread @ loadings.T) ** 2, axis=0)
+    return np.asarray(along / total if total > 0 else np.full(len(loadings), np.nan))
+
+
 def left_out_shares(parts: Sequence[np.ndarray], loadings: np.ndarray) -> np.ndarray:
     """Share of a left-out subject's variance that the others' components explain.
-
-    The others' components are matched one to one to the given ones by the magnitude of their
-    cosines (Hungarian method). A subject with fewer than two rows, or whose others have fewer
-    than two, is not left out.
 
     Parameters
     ----------
@@ -79,18 +135,17 @@ def left_out_shares(parts: Sequence[np.ndarray], loadings: np.ndarray) -> np.nda
     Returns
     -------
     numpy.ndarray of float64, (components,)
-        Mean over the subjects that could be left out; NaN where there is none.
+        Mean over the subjects that could be left out (see `left_out`); NaN where there is none.
     """
     found = np.full((len(parts), len(loadings)), np.nan)
-    for number, own in enumerate(parts):
-        others = [part for other, part in enumerate(parts) if other != number]
-        if len(own) < 2 or sum(map(len, others)) < 2:
-            continue
-        theirs, _ = principal(np.concatenate(others), len(loadings))
-        mine, match = linear_sum_assignment(-np.abs(loadings @ theirs.T))
-        spread = own - own.mean(axis=0)
-        explained = np.sum((spread @ theirs.T) ** 2, axis=0) / np.sum(spread**2)
-        found[number, mine] = explained[match]
-    count = np.isfinite(found).sum(axis=0)
-    total = np.nansum(found, axis=0)
-    return np.divide(total, count, out=np.full(len(loadings), np.nan), where=count > 0)
+    for part in left_out(parts, loadings):
+        found[part.subject, part.mine] = explained(parts[part.subject], part.theirs)
+    return mean_of_finite(found)
+
+
+def mean_of_finite(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=0)
+    total = np.where(finite, values, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(values.shape[1:], np.nan), where=count > 0)

@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from braid.common import InputError
+from braid.concepts.pca import signed
 
 UNITS_COLUMNS = {
     "component": "Number of the component",
@@ -35,6 +36,36 @@ def spread_of(features: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     mean = values.mean(axis=0, dtype=np.float64)
     sd = values.std(axis=0, dtype=np.float64)
     return mean, np.where(sd > 1e-6 * np.abs(mean), sd, 0.0)
+
+
+def feature_components(features: xr.DataArray, n: int) -> np.ndarray:
+    """First principal components of the features themselves, standardised over the units.
+
+    What the stimuli vary in, whether or not a brain follows it; weights per standard deviation of
+    the feature stand in the same coordinates.
+
+    Parameters
+    ----------
+    features : xarray.DataArray, (unit, feature)
+    n : int
+
+    Returns
+    -------
+    numpy.ndarray of float64, (components, features)
+        Of length 1, largest variance first; no more than dimensions in which the features vary.
+    """
+    mean, sd = spread_of(features)
+    standardised = _standardised(features, mean, sd)
+    # features are fewer than units, as a rule: their covariance is the smaller matrix
+    values, vectors = np.linalg.eigh(standardised.T @ standardised)
+    used = int(np.count_nonzero(values > 1e-9 * max(float(values[-1]), 1e-300)))
+    return signed(vectors[:, ::-1].T[: min(n, used)])
+
+
+def _standardised(features: xr.DataArray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Features minus their mean over their standard deviation, (units, features); else 0."""
+    values = features.transpose("unit", ...).values
+    return np.divide(values - mean, sd, out=np.zeros(values.shape), where=sd > 0)
 
 
 def extreme_units(
@@ -72,13 +103,9 @@ def extreme_units(
             "the workflow again from the units"
         )
     mean, sd = spread_of(features)
-    standardised = np.divide(
-        features.transpose("unit", ...).values - mean,
-        sd,
-        out=np.zeros((len(names), len(sd))),
-        where=sd > 0,
-    )
-    projection = standardised @ loading.transpose("feature", "component").values.astype(np.float64)
+    projection = _standardised(features, mean, sd) @ loading.transpose(
+        "feature", "component"
+    ).values.astype(np.float64)
     rows = []
     for column, component in enumerate(loading["component"].values):
         order = np.argsort(-projection[:, column], kind="stable")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,40 @@ class Weights:
     subject: str
     values: np.ndarray
     table: pd.DataFrame
+
+
+def common_pair(members: Sequence[tuple[Member, Member]], pairs: Sequence[tuple[str, str]]) -> int:
+    """Choose one pair of layers for all subjects: highest mean validation r over both analyses.
+
+    Parameters
+    ----------
+    members : sequence of tuple of Member
+        Per subject, its part in the two analyses.
+    pairs : sequence of (str, str)
+        Layer of the first and of the second.
+
+    Returns
+    -------
+    int
+        Position of the pair.
+
+    Raises
+    ------
+    InputError
+        If no pair was fitted in every subject.
+    """
+    means = np.full((len(pairs), 2, len(members)), np.nan)
+    for column, both in enumerate(members):
+        for side, member in enumerate(both):
+            own = open_design(member.fit)["score_validation"].mean("target").to_series()
+            means[:, side, column] = own.reindex([pair[side] for pair in pairs]).to_numpy(float)
+    mean = means.mean(axis=(1, 2))
+    if not np.isfinite(mean).any():
+        raise InputError(
+            "components: no pair of aligned layers was fitted in all subjects and both analyses; "
+            "fit all layers"
+        )
+    return int(np.nanargmax(mean))
 
 
 def common_layer(members: Sequence[Member]) -> str:
@@ -134,17 +168,24 @@ def weights_of(
         return None
     kept = response.isel(target=chosen)
     score = fit["score"].sel(layer=layer).values[chosen].astype(np.float64)
-    found = _drawn_weights(member, design, kept, layer, params, n_draws, seed)
-    if found.shape[2] != len(scale):
-        raise InputError(
-            f"{name_of(design)} has {found.shape[2]} features in layer '{layer}', but the units "
-            f"have {len(scale)}; make the design anew from the features"
-        )
+    found = np.stack(
+        list(drawn_weights(member.subject, design, kept, layer, params, n_draws, seed))
+    )
+    check_features(design, layer, found.shape[2], scale)
     found = found * scale.astype(np.float32)
     length = np.linalg.norm(found, axis=2, keepdims=True)
     unit = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
     values = unit * score[:, None].astype(np.float32)
-    return Weights(member.subject, values, _described(member, kept, score))
+    return Weights(member.subject, values, described(member.subject, kept, score))
+
+
+def check_features(design: xr.Dataset, layer: str, n: int, scale: np.ndarray) -> None:
+    """Refuse a scale of other features than the weights'."""
+    if n != len(scale):
+        raise InputError(
+            f"{name_of(design)} has {n} features in layer '{layer}', but the units "
+            f"have {len(scale)}; make the design anew from the features"
+        )
 
 
 def _targets(member: Member, fit: xr.Dataset, response: xr.DataArray, layer: str) -> np.ndarray:
@@ -164,22 +205,37 @@ def _targets(member: Member, fit: xr.Dataset, response: xr.DataArray, layer: str
     return best[np.array(keep, dtype=bool)]
 
 
-def _drawn_weights(
-    member: Member,
+def drawn_weights(
+    subject: str,
     design: xr.Dataset,
     response: xr.DataArray,
     layer: str,
     params: Mapping[str, Any],
     n_draws: int,
     seed: int,
-) -> np.ndarray:
-    """Weights of observed and moved responses, mean over delays, (1 + draws, targets, features)."""
+) -> Iterator[np.ndarray]:
+    """Weights of the observed responses and then of moved ones, mean over delays.
+
+    Parameters
+    ----------
+    subject : str
+    design : xarray.Dataset
+    response : xarray.DataArray, (sample, target)
+        Targets that have been fitted.
+    layer, params, n_draws, seed
+        As for `weights_of`.
+
+    Yields
+    ------
+    numpy.ndarray of float32, (targets, features)
+        1 + draws of them, per unit of the features as the design holds them.
+    """
     ridge, grid = dict(params.get("ridge") or {}), grid_of(dict(params.get("ridge") or {}))
     alpha = refit_weights(design, response, layer, params)["alpha_all"].values.astype(np.float64)
     outer = folds_of(response, params.get("folds") or {"scheme": "blocks", "n": 5})
     rows = np.unique(np.concatenate([np.r_[fold.train, fold.test] for fold in outer]))
     test = {**(params.get("test") or {}), "n": n_draws}
-    own = seed_for(seed, "components", member.subject)
+    own = seed_for(seed, "components", subject)
     (drawn,) = draws_of(design, response, outer, ["circular_shift"], test, own)
     problem = prepare(
         read_design(design, layer),
@@ -193,20 +249,18 @@ def _drawn_weights(
     )
     y = np.asarray(response.values, dtype=np.float32)
     everything = [np.arange(len(y)), *drawn.rows]
-    found = []
-    for moved in progress(everything, f"weights of sub-{member.subject}"):
+    for moved in progress(everything, f"weights of sub-{subject}"):
         weights, _ = fit_fixed(problem, centred(problem.arrange(y[moved]))[0], rows, alpha)
         by_delay = weights.reshape(len(delays_of(design)), -1, weights.shape[1])
-        found.append(by_delay.mean(axis=0).T.astype(np.float32))
-    return np.stack(found)
+        yield by_delay.mean(axis=0).T.astype(np.float32)
 
 
-def _described(member: Member, response: xr.DataArray, score: np.ndarray) -> pd.DataFrame:
-    """One row per site."""
+def described(subject: str, response: xr.DataArray, score: np.ndarray) -> pd.DataFrame:
+    """One row per site: `subject`, `site`, `region`, `x`, `y`, `z`, `score`."""
     missing = {"region": "n/a"}
     return pd.DataFrame(
         {
-            "subject": member.subject,
+            "subject": subject,
             "site": response["site"].values.astype(str),
             **{
                 name: response[name].values

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from braid.encoding.folds import Fold, Split, folds_of, make_folds, run_labels
     from braid.encoding.freedman_lane import unique_part_test
     from braid.encoding.grid import Grid, make_grid
+    from braid.encoding.lags import LAG_COLUMNS, lag_scan
     from braid.encoding.partition import variance_partition
     from braid.encoding.planner import Plan, plan_memory, predict_bootstrap_mb, predict_job_mb
     from braid.encoding.solver import prepare
@@ -54,6 +55,7 @@ else:
                 "Grid",
                 "make_grid",
             ),
+            "lags": ("LAG_COLUMNS", "lag_scan"),
             "partition": ("variance_partition",),
             "planner": (
                 "Plan",
@@ -66,6 +68,7 @@ else:
     )
 
 __all__ = [
+    "LAG_COLUMNS",
     "BandedRidgeCV",
     "Fold",
     "Grid",
@@ -79,6 +82,7 @@ __all__ = [
     "factor_store",
     "fit_encoding",
     "folds_of",
+    "lag_scan",
     "layer_names",
     "make_folds",
     "make_grid",

@@ -51,8 +51,11 @@ def build_design(
         With `sample` and the coordinates of the contract: `run`, `time`, `event`.
     params : mapping
         `analysis.design`: `kind`; optional `delays` (in samples; default 0 for event_locked and
-        rows, 1 to 4 for the others) and, for lanczos, `lobes` (3), `cutoff_mult` (1), `normalise`
-        (false).
+        rows, 1 to 4 for the others), `standardize_features` (false; not for event_locked) and, for
+        lanczos, `lobes` (3), `cutoff_mult` (1), `normalise` (false). With `standardize_features`
+        each feature is z-scored over the rows of each run (population standard deviation; one that
+        is constant in a run is zero there). These are the rows that trimming left, and delays come
+        after it, as in the deep-fMRI-dataset code of LeBel, Huth et al. (2023).
 
     Returns
     -------
@@ -76,8 +79,11 @@ def build_design(
     variables = {}
     for number, (layer, values) in enumerate(features.items()):
         _check_finite(layer, values, rows, subject)
+        laid = _apply(weights, values, rows)
+        if params.get("standardize_features", False):
+            standardize_runs(laid, response["run"].values)
         variables[f"layer_{number:02d}"] = xr.DataArray(
-            _apply(weights, values, rows),
+            laid,
             dims=("sample", f"feature_{number:02d}"),
             attrs={"layer": layer},
         )
@@ -305,3 +311,26 @@ def _apply(weights: sparse.csr_matrix | None, values: xr.DataArray, rows: np.nda
         columns = slice(start, start + _BLOCK)
         result[:, columns] = matrix @ values.values[rows[used], columns].astype(np.float64)
     return result
+
+
+def standardize_runs(values: np.ndarray, runs: np.ndarray) -> None:
+    """Z-score the columns of each run, in place; a column that is constant in a run is 0 there.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32, (sample, feature).
+    runs : numpy.ndarray
+        Run of each sample.
+    """
+    for run in np.unique(runs):
+        rows = runs == run
+        for start in range(0, values.shape[1], _BLOCK):
+            columns = slice(start, start + _BLOCK)
+            block = values[rows, columns].astype(np.float64)
+            largest = np.abs(block).max(axis=0)
+            block -= block.mean(axis=0)
+            sd = block.std(axis=0)
+            # the mean of equal numbers is off by rounding, which must not be blown up
+            varies = sd > 1e-7 * largest
+            values[rows, columns] = np.where(varies, block / np.where(varies, sd, 1.0), 0.0)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from braid.inference.decision import bh, fdr, max_t, p_values, smallest_q
     from braid.inference.evaluation import evaluate
+    from braid.inference.evaluation_crossmodal import evaluate_crossmodal, evaluate_shared
     from braid.inference.evaluation_integration import evaluate_integration
     from braid.inference.expectations import EVALUATION_COLUMNS, check_expectations
     from braid.inference.group import (
@@ -74,6 +75,7 @@ else:
             ),
             "decision": ("bh", "fdr", "max_t", "p_values", "smallest_q"),
             "evaluation": ("evaluate",),
+            "evaluation_crossmodal": ("evaluate_crossmodal", "evaluate_shared"),
             "evaluation_integration": ("evaluate_integration",),
             "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
             "group": ("GROUP_COLUMNS", "group_table", "group_test", "hierarchical_bootstrap"),
@@ -127,7 +129,9 @@ __all__ = [
     "draw_scores",
     "draw_weights",
     "evaluate",
+    "evaluate_crossmodal",
     "evaluate_integration",
+    "evaluate_shared",
     "extrapolate",
     "fdr",
     "from_repeats",

@@ -6,7 +6,7 @@ draw costs the products with the responses only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,6 +28,9 @@ from braid.encoding.solver import (
 )
 from braid.inference.nulls import Draws
 from braid.inference.sequential import STOP, Stopped, sequential_p
+
+Over = Callable[[np.ndarray], np.ndarray]
+"""Sums up the scores of folds, (folds, ...): gives (...), or (kinds, ...) for several sums."""
 
 ALPHAS = ("fixed", "reselect", "hybrid")
 CHECKED = 50  # draws that `hybrid` scores both ways
@@ -106,6 +109,7 @@ def draw_scores(
     draws: Sequence[Draws],
     alpha: np.ndarray,
     how: str = "fixed",
+    over: Over = mean_over_folds,
 ) -> tuple[list[np.ndarray], Agreement | None]:
     """Null scores of several nulls with penalties treated as `test.alpha` says.
 
@@ -128,13 +132,15 @@ def draw_scores(
     alpha : array, (folds, targets)
         Penalties of the observed fit.
     how : {"fixed", "reselect", "hybrid"}
+    over : callable
+        How folds are summed up.
 
     Returns
     -------
-    scores : list of numpy.ndarray of float32, (draws, targets)
+    scores : list of numpy.ndarray of float32, (draws, targets) or (draws, kinds, targets)
         One for each of `draws`.
     agreement : Agreement or None
-        For `hybrid` only.
+        For `hybrid` only; of the first kind.
 
     Raises
     ------
@@ -147,14 +153,21 @@ def draw_scores(
     def scored(some: Sequence[Draws], reselect: bool) -> list[np.ndarray]:
         problem = null_problem(x, folds, grid, ridge, alpha, reselect)
         select, memory = ridge.get("select", "r"), memory_limit(ridge, problem.form.backend)
-        return [null_scores(problem, y, one, alpha, grid, select, reselect, memory) for one in some]
+        return [
+            null_scores(problem, y, one, alpha, grid, select, reselect, memory, over)
+            for one in some
+        ]
 
     scores = scored(draws, how == "reselect")
     if how != "hybrid":
         return scores, None
     (anew,) = scored([replace(draws[0], rows=draws[0].rows[:CHECKED])], True)
-    scores[0], agreement = widened(scores[0], anew)
-    return scores, agreement
+    if anew.ndim == 2:
+        scores[0], agreement = widened(scores[0], anew)
+        return scores, agreement
+    kinds = [widened(scores[0][:, kind], anew[:, kind]) for kind in range(anew.shape[1])]
+    scores[0] = np.stack([found for found, _ in kinds], axis=1)
+    return scores, kinds[0][1]
 
 
 def widened(fixed: np.ndarray, anew: np.ndarray) -> tuple[np.ndarray, Agreement]:
@@ -206,6 +219,7 @@ def null_scores(
     select: str = "r",
     reselect: bool = False,
     memory_mb: float = MEMORY_MB,
+    over: Over = mean_over_folds,
 ) -> np.ndarray:
     """Score every draw as the observed responses were scored.
 
@@ -222,11 +236,13 @@ def null_scores(
     reselect : bool
         Choose penalties anew in every draw.
     memory_mb : float
+    over : callable
+        How folds are summed up.
 
     Returns
     -------
-    numpy.ndarray of float32, (draws, targets)
-        Mean over outer folds of held-out r.
+    numpy.ndarray of float32, (draws, targets) or (draws, kinds, targets)
+        Mean over outer folds of held-out r, or what `over` makes of them.
     """
     if alpha.shape != (len(problem.folds), y.shape[1]):
         raise InputError(
@@ -238,8 +254,8 @@ def null_scores(
         # arrangements are NumPy's; on a device products are cheaper than gathering them
         once = arranged.few() and problem.form.backend.name == "numpy"
         if pays(problem, alpha, memory_mb, arranged.share() if once else 1.0):
-            return _through_smoothers(problem, y, draws, alpha, arranged if once else None)
-    return _through_features(problem, y, draws, alpha, grid, select, reselect, memory_mb)
+            return _through_smoothers(problem, y, draws, alpha, arranged if once else None, over)
+    return _through_features(problem, y, draws, alpha, grid, select, reselect, memory_mb, over)
 
 
 def sequential_scores(
@@ -279,9 +295,10 @@ def _through_features(
     select: str,
     reselect: bool,
     memory_mb: float,
+    over: Over = mean_over_folds,
 ) -> np.ndarray:
     """Null scores of blocks of targets, several draws side by side."""
-    out = np.full((len(draws.rows), y.shape[1]), np.nan, dtype=np.float32)
+    out = _empty(problem, draws, y, over)
     order = problem.form.layout.order
     # (rows, draws): a batch of draws then gathers whole rows of a block of targets
     rows = np.ascontiguousarray(draws.rows[:, order].T)
@@ -310,7 +327,7 @@ def _through_features(
             score = cross_validate(problem, permuted, grid, select).score
         else:
             score = score_fixed(problem, permuted, alpha[:, part])
-        out[draw : draw + batch, part] = mean_over_folds(score).reshape(chosen.shape[1], -1)
+        out[draw : draw + batch, ..., part] = _by_draw(over(score), chosen.shape[1])
     return out
 
 
@@ -320,9 +337,10 @@ def _through_smoothers(
     draws: Draws,
     alpha: np.ndarray,
     arranged: Arranged | None = None,
+    over: Over = mean_over_folds,
 ) -> np.ndarray:
     """Null scores of groups of targets that share their penalties, many draws side by side."""
-    out = np.full((len(draws.rows), y.shape[1]), np.nan, dtype=np.float32)
+    out = _empty(problem, draws, y, over)
     order = problem.form.layout.order
     rows = np.ascontiguousarray(draws.rows[:, order].T)
     y = _centred(y, order).astype(problem.form.dtype, copy=False)
@@ -330,15 +348,26 @@ def _through_smoothers(
     for penalties, targets in progress(list(groups_of(alpha)), f"null {draws.kind}"):
         block = np.ascontiguousarray(y[:, targets])
         if arranged is not None:
-            out[:, targets] = mean_over_folds(smoothers.score_arranged(block, arranged, penalties))
+            found = over(smoothers.score_arranged(block, arranged, penalties))
+            out[..., targets] = np.moveaxis(found, -2, 0)
             continue
         batch = max(1, _COLUMNS // len(targets))
         for draw in range(0, len(draws.rows), batch):
             chosen = rows[:, draw : draw + batch]
             score = smoothers.score(block[chosen].reshape(len(order), -1), penalties)
-            found = mean_over_folds(score).reshape(chosen.shape[1], -1)
-            out[draw : draw + batch, targets] = found
+            out[draw : draw + batch, ..., targets] = _by_draw(over(score), chosen.shape[1])
     return out
+
+
+def _empty(problem: Problem, draws: Draws, y: np.ndarray, over: Over) -> np.ndarray:
+    """Room for the scores, (draws, ..., targets)."""
+    kinds = over(np.zeros((len(problem.folds), 1))).shape[:-1]
+    return np.full((len(draws.rows), *kinds, y.shape[1]), np.nan, dtype=np.float32)
+
+
+def _by_draw(found: np.ndarray, n_draws: int) -> np.ndarray:
+    """Take sums of draws side by side, (..., draws x targets), apart: (draws, ..., targets)."""
+    return np.moveaxis(found.reshape(*found.shape[:-1], n_draws, -1), -2, 0)
 
 
 def _centred(y: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Preprocessing of BOLD images: raw ones lightly, fMRIPrep's with their own confounds."""
+"""Preprocessing of BOLD: raw images lightly, fMRIPrep's images and surfaces with its confounds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,45 @@ from braid.preprocess.confounds import (
     displacement_of,
     dvars,
     motion_of,
+    motion_unknown,
     spikes,
 )
 from braid.preprocess.defaults import BOLD, choice, with_defaults
 from braid.preprocess.masks import mask_of, regions_of, told_if_cut_off
 from braid.preprocess.paths import of_kind
 from braid.preprocess.regression import clean_run, left_without_variance, zscore
+from braid.preprocess.surface import Vertices
 
 Measure = tuple[str, float, str]
+
+
+class Sites(Protocol):
+    """Where the series of a subject lie: voxels of a mask, or vertices of two hemispheres.
+
+    Attributes
+    ----------
+    names : numpy.ndarray
+        Text, one per target.
+    attributes : dict
+        Attributes of the signal.
+    none_left : str
+        What to say where no target is left.
+    """
+
+    names: np.ndarray
+    attributes: dict[str, str]
+    none_left: str
+
+    def read(
+        self, position: int, unusable: dict[int, tuple[str, str]]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read a run: series (volumes, targets), float64, new, and motion where it is known.
+
+        Adds to `unusable` what cannot be used.
+        """
+
+    def targets(self, atlas: Mapping[str, str] | None) -> dict[str, np.ndarray]:
+        """Coordinates along `target`."""
 
 
 def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, Any]) -> Cleaned:
@@ -40,6 +71,7 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     taken out in one regression; the residuals are z-scored. Images are not realigned: raw
     recordings get their translations estimated and regressed out at most (`confounds: motion`),
     which is no substitute for fMRIPrep, whose derivatives are taken through `dataset.derivative`.
+    Its series on surfaces are cleaned in the same way, with vertices in the place of voxels.
 
     Parameters
     ----------
@@ -53,44 +85,37 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     Returns
     -------
     Cleaned
-        One target per voxel of the mask, named `i-j-k`, in z-scores, or in the image's units with
-        zero mean per run. A voxel that is constant or NaN in one run, or in which nothing but
-        nuisance is found, is left out in all. Quality: per run the median temporal
-        signal-to-noise, DVARS, framewise displacement and the number of nuisance regressors.
+        One target per voxel of the mask, named `i-j-k`, or per vertex, named `L-00000`, left then
+        right; in z-scores, or in the image's units with zero mean per run. A voxel or vertex that
+        is constant or NaN in one run, or in which nothing but nuisance is found, is left out in
+        all. Quality: per run the median temporal signal-to-noise, DVARS, framewise displacement
+        (where motion is known) and the number of nuisance regressors.
 
     Raises
     ------
     InputError
-        If runs differ in grid, a mask, confounds or atlas file is missing or does not fit, or more
-        regressors are asked for than a run has volumes.
+        If runs differ in grid or mesh, a hemisphere, mask, confounds or atlas file is missing or
+        does not fit, smoothing on a surface is asked for, or more regressors are asked for than a
+        run has volumes.
     """
     index, root = of_kind(index, "bold"), Path(root)
     params = with_defaults(params, BOLD)
     choice(params, "detrend", ("none", "linear", "quadratic"))
-    paths = [root / path for path in index["path"]]
-    images = [_open(path) for path in paths]
-    _check_grid(images, paths)
-    mask = mask_of(index, root, images, params["mask"])
-    voxels = np.argwhere(mask)
-    names = np.array(["-".join(map(str, voxel)) for voxel in voxels])
+    sites: Sites = _sites(index, root, params)
     unusable: dict[int, tuple[str, str]] = {}
     runs: dict[str, np.ndarray] = {}
     quality: list[tuple[str, str, float, str]] = []
     for position, (_, row) in enumerate(progress(list(index.iterrows()), "preprocessing BOLD")):
         # one run at a time: raw volumes are let go before the next are read
-        series, measures = _process_run(images[position], root, row, mask, params, unusable)
+        series, measures = _process_run(sites, position, root, row, params, unusable)
         runs[str(row["run"])] = series.astype(np.float32)
         quality += [(str(row["run"]), *measure) for measure in measures]
-    kept = np.array([i for i in range(len(voxels)) if i not in unusable], dtype=int)
+    names = sites.names
+    kept = np.array([i for i in range(len(names)) if i not in unusable], dtype=int)
     if not kept.size:
-        raise InputError(f"{paths[0]}: every voxel of the mask is constant or NaN; check the mask")
+        raise InputError(f"{root / index['path'].iloc[0]}: {sites.none_left}")
     runs = {label: series[:, kept] for label, series in runs.items()}
-    affine = images[0].affine
-    xyz = voxels @ affine[:3, :3].T + affine[:3, 3]
-    regions = regions_of(index.iloc[0], root, images[0], voxels, params["atlas"])
-    targets = {"target": names, "site": names, "region": regions}
-    targets |= {axis: xyz[:, i] for i, axis in enumerate("xyz")}
-    targets |= {axis: voxels[:, i].astype(np.int32) for i, axis in enumerate("ijk")}
+    targets = {"target": names, "site": names, **sites.targets(params["atlas"])}
     tr = float(index["repetition_time"].iloc[0])
     signal = assemble(
         runs,
@@ -101,37 +126,40 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
             "subject": str(index["subject"].iloc[0]),
             "repetition_time": tr,
             "units": "z" if params["standardize"] else "arbitrary",
-            "affine": json.dumps(affine.tolist()),
-            "shape": json.dumps([int(n) for n in images[0].shape[:3]]),
+            **sites.attributes,
         },
     )
     excluded = [(names[i], *why) for i, why in sorted(unusable.items())]
     return Cleaned(signal, excluded_table(excluded), quality_table(quality))
 
 
+def _sites(index: pd.DataFrame, root: Path, params: Mapping[str, Any]) -> Sites:
+    """Voxels of images, or vertices of surfaces."""
+    surfaces = [str(path).endswith(".gii") for path in index["path"]]
+    return Vertices(index, root, params) if all(surfaces) else Voxels(index, root, params)
+
+
 def _process_run(
-    image: Any,
+    sites: Sites,
+    position: int,
     root: Path,
     row: pd.Series,
-    mask: np.ndarray,
     params: Mapping[str, Any],
     unusable: dict[int, tuple[str, str]],
 ) -> tuple[np.ndarray, list[Measure]]:
-    """Clean one run: (volumes, voxels of the mask); adds to `unusable` what cannot be used."""
+    """Clean one run: (volumes, targets); adds to `unusable` what cannot be used."""
     path = root / row["path"]
-    volumes = _volumes(image, path, params["smooth"])
-    series = volumes[mask].T.astype(np.float64)
-    note_unusable(series, str(row["run"]), unusable)
-    series = np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0)
+    series, motion = sites.read(position, unusable)
+    np.nan_to_num(series, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     good = np.array([i not in unusable for i in range(series.shape[1])])
     if not good.any():
         return series, []
-    motion = motion_of(row, root, volumes, mask, image.affine)
-    del volumes
-    displacement = displacement_of(motion)
-    regressors = confounds_of(row, root, motion, params)
+    displacement = None if motion is None else displacement_of(motion)
+    regressors = confounds_of(row, root, motion, len(series), params)
     change = dvars(series[:, good])
     if params["spikes"]:
+        if displacement is None and params["spikes"].get("measure") == "displacement":
+            raise motion_unknown(path, "`preprocess.spikes.measure`")
         marks = spikes(displacement, change, params["spikes"])
         regressors = marks if regressors is None else np.hstack([regressors, marks])
     tr = float(row["repetition_time"])
@@ -140,14 +168,69 @@ def _process_run(
     for i in np.flatnonzero(empty):
         unusable.setdefault(int(i), ("nuisance only", f"nothing else in {row['run']}"))
     snr = series[:, good].mean(axis=0) / series[:, good].std(axis=0)
-    measures: list[Measure] = [
-        ("temporal signal-to-noise", float(np.median(snr)), "ratio"),
-        ("framewise displacement", float(displacement.mean()), "mm"),
-        ("largest framewise displacement", float(displacement.max()), "mm"),
+    measures: list[Measure] = [("temporal signal-to-noise", float(np.median(snr)), "ratio")]
+    if displacement is not None:
+        measures += [
+            ("framewise displacement", float(displacement.mean()), "mm"),
+            ("largest framewise displacement", float(displacement.max()), "mm"),
+        ]
+    measures += [
         ("DVARS", float(change[1:].mean()), "image units"),
         ("confound regressors", float(0 if regressors is None else regressors.shape[1]), "columns"),
     ]
     return (zscore(cleaned) if params["standardize"] else cleaned), measures
+
+
+class Voxels:
+    """Voxels of the mask of one subject, as `Sites` says.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        The subject's rows.
+    root : pathlib.Path
+        Root of the data set.
+    params : mapping
+        As for `preprocess_bold`.
+    """
+
+    none_left = "every voxel of the mask is constant or NaN; check the mask"
+
+    def __init__(self, index: pd.DataFrame, root: Path, params: Mapping[str, Any]) -> None:
+        self._index, self._root, self._smooth = index, root, params["smooth"]
+        self._paths = [root / path for path in index["path"]]
+        self._images = [_open(path) for path in self._paths]
+        _check_grid(self._images, self._paths)
+        self._mask = mask_of(index, root, self._images, params["mask"])
+        self._voxels = np.argwhere(self._mask)
+        self._affine = self._images[0].affine
+        self.names = np.array(["-".join(map(str, voxel)) for voxel in self._voxels])
+        self.attributes = {
+            "affine": json.dumps(self._affine.tolist()),
+            "shape": json.dumps([int(n) for n in self._images[0].shape[:3]]),
+        }
+
+    def read(
+        self, position: int, unusable: dict[int, tuple[str, str]]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read a run: series (volumes, voxels), float64, and motion, estimated where no table is.
+
+        Adds to `unusable` what cannot be used.
+        """
+        row = self._index.iloc[position]
+        volumes = _volumes(self._images[position], self._paths[position], self._smooth)
+        series = volumes[self._mask].T.astype(np.float64)
+        note_unusable(series, str(row["run"]), unusable)
+        return series, motion_of(row, self._root, volumes, self._mask, self._affine)
+
+    def targets(self, atlas: Mapping[str, str] | None) -> dict[str, np.ndarray]:
+        """Coordinates along `target`: region, x, y, z (mm), i, j, k."""
+        xyz = self._voxels @ self._affine[:3, :3].T + self._affine[:3, 3]
+        row = self._index.iloc[0]
+        found = {"region": regions_of(row, self._root, self._images[0], self._voxels, atlas)}
+        found |= {axis: xyz[:, i] for i, axis in enumerate("xyz")}
+        found |= {axis: self._voxels[:, i].astype(np.int32) for i, axis in enumerate("ijk")}
+        return found
 
 
 def _open(path: Path) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from braid.bids.files import given
+from braid.bids.surfaces import hemispheres
 from braid.common import InputError, read_table
 from braid.preprocess.paths import resolve
 
@@ -37,13 +38,23 @@ def motion_of(
         (volumes, 6): translations (mm) and rotations (radians) of fMRIPrep's table where the index
         names one; otherwise (volumes, 3), the estimate of `translations`.
     """
-    if given(row.get("confounds")):
-        return _columns(root / row["confounds"], _MOTION, volumes.shape[3])
-    return translations(volumes, mask, affine)
+    known = table_motion(row, root, volumes.shape[3])
+    return translations(volumes, mask, affine) if known is None else known
+
+
+def table_motion(row: pd.Series, root: Path, n_volumes: int) -> np.ndarray | None:
+    """Motion parameters of fMRIPrep's table, (volumes, 6); None if the index names no table."""
+    if not given(row.get("confounds")):
+        return None
+    return _columns(root / row["confounds"], _MOTION, n_volumes)
 
 
 def confounds_of(
-    row: pd.Series, root: Path, motion: np.ndarray, params: Mapping[str, Any]
+    row: pd.Series,
+    root: Path,
+    motion: np.ndarray | None,
+    n_volumes: int,
+    params: Mapping[str, Any],
 ) -> np.ndarray | None:
     """Confounds of a run.
 
@@ -53,8 +64,10 @@ def confounds_of(
         Row of the index.
     root : pathlib.Path
         Root of the data set.
-    motion : numpy.ndarray
-        Of `motion_of`.
+    motion : numpy.ndarray or None
+        Of `motion_of`; None where nothing tells it.
+    n_volumes : int
+        Volumes of the run.
     params : mapping
         `confounds`: `none`; `motion` (these parameters with their first differences); a path
         pattern of a TSV with one row per volume, of which `confound_columns` are used; or
@@ -69,18 +82,29 @@ def confounds_of(
     Raises
     ------
     InputError
-        If the table is missing, has another number of rows than the run has volumes, lacks a
-        column, or holds values that are not numbers below its first row.
+        If motion is asked for and not known, the table is missing, has another number of rows than
+        the run has volumes, lacks a column, or holds values that are not numbers below its first
+        row.
     """
     wanted = params["confounds"]
     if wanted in (None, "none"):
         return None
     if isinstance(wanted, Mapping):
-        return _fmriprep(row, root, wanted, len(motion))
+        return _fmriprep(row, root, wanted, n_volumes)
     if wanted != "motion":
         path = resolve(wanted, root, row, "confounds")
-        return _columns(path, params["confound_columns"], len(motion))
+        return _columns(path, params["confound_columns"], n_volumes)
+    if motion is None:
+        raise motion_unknown(root / row["path"], "`preprocess.confounds`")
     return np.hstack([motion, np.diff(motion, axis=0, prepend=motion[:1])])
+
+
+def motion_unknown(path: Path, key: str) -> InputError:
+    """Error for a key that needs motion where neither a table nor an image tells it."""
+    return InputError(
+        f"{path}: {key} asks for head motion, which a recording on a surface does not tell; put "
+        "fMRIPrep's *_desc-confounds_timeseries.tsv beside it, or change the key"
+    )
 
 
 def translations(volumes: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -137,13 +161,15 @@ def dvars(series: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.diff(series, axis=0, prepend=series[:1]) ** 2, axis=1))
 
 
-def spikes(displacement: np.ndarray, change: np.ndarray, rule: Mapping[str, Any]) -> np.ndarray:
+def spikes(
+    displacement: np.ndarray | None, change: np.ndarray, rule: Mapping[str, Any]
+) -> np.ndarray:
     """One regressor for each volume with too much motion or change.
 
     Parameters
     ----------
     displacement, change : numpy.ndarray
-        (volumes,), framewise displacement in mm and DVARS.
+        (volumes,), framewise displacement in mm (None where motion is not known) and DVARS.
     rule : mapping
         `measure`: `displacement` (threshold in mm) or `dvars` (threshold in robust z: distance from
         the median in units of 1.4826 median absolute deviations). `threshold`: number.
@@ -154,7 +180,7 @@ def spikes(displacement: np.ndarray, change: np.ndarray, rule: Mapping[str, Any]
         (volumes, spikes), zeros and ones.
     """
     measure = rule.get("measure")
-    if measure == "displacement":
+    if measure == "displacement" and displacement is not None:
         marked = displacement > rule["threshold"]
     elif measure == "dvars":
         centre = np.median(change[1:])
@@ -195,8 +221,11 @@ def _fmriprep(row: pd.Series, root: Path, wanted: Mapping[str, Any], n_volumes: 
 
     options = dict(wanted)
     strategy = tuple(options.pop("strategy", ()))
+    path = root / row["path"]
+    # nilearn takes a surface as the pair of its hemispheres
+    image = list(map(str, hemispheres(path))) if path.suffix == ".gii" else str(path)
     try:
-        table, kept = load_confounds(str(root / row["path"]), strategy=strategy, **options)
+        table, kept = load_confounds(image, strategy=strategy, **options)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

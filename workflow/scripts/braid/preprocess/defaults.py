@@ -32,21 +32,24 @@ IEEG: dict[str, Any] = {
 }
 
 BOLD: dict[str, Any] = {
-    "mask": "auto",  # auto | path pattern of an image, within the root
-    "smooth": None,  # mm, full width at half maximum
+    "mask": "auto",  # auto | path pattern of an image, within the root; of a surface, auto alone
+    "smooth": None,  # mm, full width at half maximum; of a surface, null alone
     "detrend": "none",  # none | linear | quadratic
     "high_pass": None,  # Hz, cosine basis
     "confounds": "none",  # none | motion | path pattern of a TSV | {strategy: [...]} (fMRIPrep)
     "confound_columns": None,  # columns of that TSV; all if null
     "spikes": None,  # {measure: displacement | dvars, threshold: ...}: one regressor per volume
-    "atlas": None,  # {image: path pattern, labels: path of a TSV with index and name}
+    # {image: path pattern, labels: path of a TSV with index and name}; of a surface, {image} alone
+    "atlas": None,
     "standardize": True,  # z-score per run
 }
 
 PARCELS: dict[str, Any] = {
     "detrend": "none",  # none | linear | quadratic
     "high_pass": None,  # Hz, cosine basis
-    "labels": None,  # path of a TSV with one row per parcel: name, region, x, y, z (all optional)
+    "columns": "parcel",  # parcel | voxel: what targets are called
+    # path of a TSV with one row per parcel: name, region, i, j, k, x, y, z (all optional)
+    "labels": None,
     "standardize": True,  # z-score per run
 }
 

@@ -147,6 +147,11 @@ def regions_of(
     if atlas:
         from nilearn.image import resample_to_img
 
+        if not atlas.get("labels"):
+            raise InputError(
+                "preprocess.atlas.labels: the atlas of an image needs the path of a TSV with "
+                "columns index and name; add it"
+            )
         path = resolve(atlas["image"], root, row, "atlas.image")
         table = read_table(
             resolve(atlas["labels"], root, row, "atlas.labels"), required=("index", "name")

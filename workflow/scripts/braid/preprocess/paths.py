@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +11,23 @@ from braid.bids import check_fetched, fill_pattern
 from braid.common import InputError
 
 
-def resolve(pattern: str, root: Path, row: pd.Series, key: str) -> Path:
+def resolve(
+    pattern: str,
+    root: Path,
+    row: pd.Series,
+    key: str,
+    further: Mapping[str, str] | None = None,
+) -> Path:
     """Fill a pattern for a row of the index and find the file.
 
-    The path is relative to the root; its placeholders are those of `fill_pattern`.
+    The path is relative to the root; its placeholders are those of `fill_pattern`, and `further`.
 
     Raises
     ------
     InputError
         If a placeholder has no value here, or there is no such file.
     """
-    path = root / fill_pattern(pattern, row["run"], row["subject"], f"preprocess.{key}")
+    path = root / fill_pattern(pattern, row["run"], row["subject"], f"preprocess.{key}", further)
     check_fetched(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; correct `preprocess.{key}` in the config")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
+from braid.report.crossmodal import shared_sentences
 from braid.report.further import component_rows, probe_rows, transfer_rows
 from braid.report.integration import integration_sentences
 from braid.report.results import Results, flags
@@ -18,7 +20,6 @@ from braid.report.summary import (
 )
 from braid.report.words import (
     KIND,
-    NOUN,
     capital,
     counted,
     is_untrained,
@@ -27,6 +28,7 @@ from braid.report.words import (
     p_value,
     percent,
     plural,
+    several,
 )
 
 LEVEL = 0.05
@@ -48,6 +50,7 @@ def answers(results: Results) -> list[Answer]:
         "Integration sites": integration_sentences(results),
         "Transfers": transfer_sentences(results),
         "Components": component_sentences(results),
+        "Shared components": shared_sentences(results),
         "Probes": probe_sentences(results),
         "Checks": check_sentences(results),
     }
@@ -58,7 +61,7 @@ def _of_analysis(results: Results, analysis: str) -> list[str]:
     """Say what the sites of an analysis need, and what its models predict."""
     if not results.models(analysis):
         return [no_scores(results, analysis)]
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     sites = results.sites_of(analysis)
     trained = results.trained_sites_of(analysis)
     needs = site_needs(results, analysis)
@@ -109,16 +112,16 @@ def _needed(results: Results, analysis: str, needs: Needs, noun: str) -> list[st
     found = [f"{count:,} are predicted {how}" for count, how in groups if count]
     other = "other " if needs.together else ""
     said = listed([*found, f"{needs.unpredicted:,} by no model"])
-    return [*text, f"Of the {other}{rest:,} {noun}s, {said}."]
+    return [*text, f"Of the {other}{rest:,} {several(noun)}, {said}."]
 
 
 def transfer_sentences(results: Results) -> list[str]:
     """Say where what was learnt in one analysis holds in another."""
     entries = results.further("transfers")
     said = []
-    for row in transfer_rows(results):
+    for row in filter(itemgetter("raw"), transfer_rows(results)):
         entry = entries[row["transfer"]]
-        noun = NOUN[results.kind_of(entry["target"])]
+        noun = results.noun_of(entry["target"])
         said.append(
             f"{row['transfer']}: {row['model']}, trained on {entry['source']} alone, predicts "
             f"{entry['target']} at {counted(row['significant'], row['sites'], noun)}."

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from braid.config import transfer_models
 from braid.report.figure import Absent, Figure, finish
 from braid.report.further import points_of_transfer
 from braid.report.results import Results
 from braid.report.style import MUTED, Palette, heading, panel_grid
-from braid.report.words import NOUN, listed, plural
+from braid.report.words import listed, plural
 
 
 def transfer_scatter(
@@ -19,12 +20,12 @@ def transfer_scatter(
 ) -> Figure | Absent:
     """Draw the scores of one transfer against those within its target, a panel per model."""
     entry = results.further("transfers")[name]
-    every = {model: points_of_transfer(results, name, model) for model in entry["models"]}
+    every = {model: points_of_transfer(results, name, model) for model in transfer_models(entry)}
     points = {model: part for model, part in every.items() if len(part)}
     if not points:
         return Absent(f"No site of the transfer {name} has a score, so there is no figure of it.")
     canvas, grid = panel_grid(len(points))
-    noun = NOUN[results.kind_of(entry["target"])]
+    noun = results.noun_of(entry["target"])
     limits = _limits(pd.concat(points.values()))
     labels = f"r within {entry['target']}", f"r from {entry['source']}"
     counts = []

@@ -1,4 +1,4 @@
-"""Maps: electrodes and parcels on a glass brain, or in order where they have no coordinates."""
+"""Maps of sites: on a glass brain, on a surface, or in order where they have no coordinates."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from braid.report.figure import Absent, Figure, finish
+from braid.report.figures_surfaces import surface_best, surface_scores
 from braid.report.figures_voxels import voxel_best, voxel_scores
 from braid.report.fits import grids_of
 from braid.report.glass import (
@@ -25,7 +26,7 @@ from braid.report.glass import (
 from braid.report.results import Results
 from braid.report.style import FULL_WIDTH, INK, MUTED, Palette
 from braid.report.summary import best_caption, compared_models, headline_comparison
-from braid.report.words import NOUN, capital, is_untrained, listed, plural, tested_how
+from braid.report.words import capital, is_untrained, listed, plural, several, tested_how
 
 
 def headline_model(results: Results, analysis: str) -> str:
@@ -46,12 +47,14 @@ def map_scores(results: Results, analysis: str, folder: Path) -> Figure | Absent
     """Draw the scores of the headline model where they are significant."""
     model = headline_model(results, analysis)
     sites = results.sites_of(analysis, model)
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     if not sites["significant"].any():
         return Absent(
             f"No {noun} of {analysis} is significant for {model} "
             f"({tested_how(results.test(analysis))}), so there is no map of scores."
         )
+    if results.surface(analysis):
+        return surface_scores(results, analysis, model, folder)
     if results.kind_of(analysis) == "bold" and (grids := grids_of(results, analysis)):
         return voxel_scores(results, analysis, model, grids, folder)
     placed = _placed(results, sites)
@@ -63,19 +66,21 @@ def map_scores(results: Results, analysis: str, folder: Path) -> Figure | Absent
 def map_best(results: Results, analysis: str, palette: Palette, folder: Path) -> Figure | Absent:
     """Draw which trained model predicts each site best, where it is significant."""
     models = [m for m in results.models(analysis) if not is_untrained(m)]
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     if len(models) < 2:
         return Absent(f"{analysis} has one trained model, so there is no best one to map.")
     best = best_models(results, analysis)
     if best.empty:
         return Absent(f"No {noun} of {analysis} is significant for any trained model.")
+    if results.surface(analysis):
+        return surface_best(results, analysis, best, models, palette, folder)
     if results.kind_of(analysis) == "bold" and (grids := grids_of(results, analysis)):
         return voxel_best(results, analysis, best, models, grids, palette, folder)
     placed = _placed(results, best)
     if placed.empty:
         return Absent(
-            f"The {noun}s of {analysis} have no coordinates, so the best model of each cannot be "
-            "mapped; the table of the strongest sites lists it."
+            f"The {several(noun)} of {analysis} have no coordinates, so the best model of each "
+            "cannot be mapped; the table of the strongest sites lists it."
         )
     return _marker_best(results, analysis, placed, models, palette, folder)
 
@@ -129,8 +134,8 @@ def _marker_scores(
     colours = [score_ramp()(value) for value in hits["score"].to_numpy(float) / top]
     add_markers(display, hits, colours, 30)
     score_bar(canvas, (0.92, 0.15, 0.015, 0.6), top)
-    noun = NOUN[results.kind_of(analysis)]
-    map_title(canvas, f"{analysis}: {model} at {len(hits)} of {len(placed)} {noun}s")
+    noun = results.noun_of(analysis)
+    map_title(canvas, f"{analysis}: {model} at {len(hits)} of {len(placed)} {several(noun)}")
     averaged = results.kind_of(analysis) == "parcels"
     caption = (
         f"Held-out Pearson r of {model} at {plural(len(hits), f'significant {noun}')} (coloured) "
@@ -142,8 +147,9 @@ def _marker_scores(
         + OUTLINE
     )
     alt = (
-        f"Glass brain from the left, the front, the right and above with {len(placed)} {noun}s; "
-        f"{len(hits)} are coloured by the score of {model}, at most {hits['score'].max():.3f}."
+        "Glass brain from the left, the front, the right and above with "
+        f"{len(placed)} {several(noun)}; {len(hits)} are coloured by the score of {model}, at most "
+        f"{hits['score'].max():.3f}."
     )
     return finish(canvas, folder, f"{analysis}__map_scores", caption, alt)
 
@@ -161,7 +167,7 @@ def _marker_best(
     for ringed, part in placed.groupby("combined"):
         colours = [to_rgba(palette.colour(model)) for model in part["model"]]
         add_markers(display, part, colours, 34, INK if ringed else "none")
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     map_title(canvas, f"{analysis}: best trained model at {plural(len(placed), noun)}")
     counts = placed["model"].value_counts()
     compared = compared_models(results, analysis)
@@ -178,7 +184,7 @@ def _ordered_sites(results: Results, analysis: str, model: str, folder: Path) ->
     import matplotlib.pyplot as plt
 
     sites = results.sites_of(analysis, model).dropna(subset=["score"])
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     means = sites.groupby("site")["score"].mean().sort_values(ascending=False)
     rank = {site: place for place, site in enumerate(means.index)}
     places = sites["site"].map(rank).to_numpy(float)
@@ -200,13 +206,13 @@ def _ordered_sites(results: Results, analysis: str, model: str, folder: Path) ->
     subjects = plural(sites["subject"].nunique(), "subject")
     highest = [f"{site} ({value:.2f})" for site, value in means.head(5).items()]
     caption = (
-        f"The {noun}s of {analysis} have no coordinates in these results, so they are ordered by "
-        f"score and not drawn on a brain. Each dot is one {noun} of one of "
+        f"The {several(noun)} of {analysis} have no coordinates in these results, so they are "
+        f"ordered by score and not drawn on a brain. Each dot is one {noun} of one of "
         f"{subjects} ({len(sites)} in all). {capital(tested_how(results.test(analysis)))}. "
         f"The highest: {listed(highest)}."
     )
     alt = (
-        f"Scores of {model} in {len(means)} {noun}s from highest to lowest; mean over subjects "
-        f"from {means.max():.3f} to {means.min():.3f}."
+        f"Scores of {model} in {len(means)} {several(noun)} from highest to lowest; mean over "
+        f"subjects from {means.max():.3f} to {means.min():.3f}."
     )
     return finish(canvas, folder, f"{analysis}__map_scores", caption, alt)

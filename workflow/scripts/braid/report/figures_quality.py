@@ -16,7 +16,7 @@ from braid.report.fits import FitSummary
 from braid.report.results import Results
 from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, heading, panel_grid
 from braid.report.summary import comparison_names, resolution
-from braid.report.words import NOUN, capital, is_untrained, listed, plural, with_twins
+from braid.report.words import capital, is_untrained, listed, plural, several, with_twins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -36,7 +36,7 @@ def comparison_scatter(
     if not names:
         return Absent(f"The study compares no models in {analysis}.")
     canvas, grid = panel_grid(len(names))
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     counts = []
     for axes, name in zip(grid, names, strict=True):
         part = rows[rows["comparison"] == name]
@@ -184,16 +184,16 @@ def p_values(results: Results, analysis: str, palette: Palette, folder: Path) ->
     _uniform_band(right, n)
     right.set_xlabel("Expected $-\\log_{10}$ p if uniform")
     right.set_ylabel("Observed $-\\log_{10}$ p")
-    noun = NOUN[results.kind_of(analysis)]
+    noun = results.noun_of(analysis)
     heading(canvas, f"{analysis}: p values of {plural(n, noun)} per model")
     finest = resolution(sites, float(results.test(analysis).get("fdr", 0.05)))
     caption = (
         f"p values of {plural(n, noun)} of {plural(sites['subject'].nunique(), 'subject')} per "
-        f"model. Left: share of {noun}s with p of at most 0.05, which is 0.05 (dotted line) where "
-        "a model predicts nothing. Right: sorted p values against those of a model that predicts "
-        "nothing, which would follow the diagonal; the grey band holds 95 % of independent uniform "
-        "p values. Dashed, lighter: untrained twins, which see the same stimuli and may predict "
-        "too."
+        f"model. Left: share of {several(noun)} with p of at most 0.05, which is 0.05 (dotted "
+        "line) where a model predicts nothing. Right: sorted p values against those of a model "
+        "that predicts nothing, which would follow the diagonal; the grey band holds 95 % of "
+        "independent uniform p values. Dashed, lighter: untrained twins, which see the same "
+        "stimuli and may predict too."
         + (f" The smallest p that {finest['draws']:,} draws allow is {finest['p']:.2g}, where the "
            "curves level off." if finest else "")
     )  # fmt: skip
@@ -294,8 +294,8 @@ def recording_quality(results: Results, folder: Path) -> Figure | Absent:
         "and nothing else. Where a measure was taken before and after cleaning, a line joins the "
         "two. Line noise: power at the line frequency over that of its neighbourhood, median over "
         "channels (1: no line). Temporal signal-to-noise: mean over standard deviation, median "
-        "over voxels. Framewise displacement: mean per run. DVARS: root mean square over voxels of "
-        "the change from one volume to the next, mean per run."
+        "over voxels or vertices. Framewise displacement: mean per run. DVARS: root mean square "
+        "over them of the change from one volume to the next, mean per run."
     )
     alt = f"Dot plots of {listed(list(panels))} per run and subject."
     return finish(canvas, folder, "study__quality", caption, alt)

@@ -17,12 +17,12 @@ from braid.report.results import Results
 from braid.report.style import FAINT, FULL_WIDTH, INK, MUTED, Palette, tint
 from braid.report.summary import headline_comparison
 from braid.report.words import (
-    NOUN,
     capital,
     is_untrained,
     listed,
     plural,
     score_meaning,
+    several,
     short_layers,
     spread,
     tested_how,
@@ -55,8 +55,8 @@ def distributions(
     axes.set_yticks(range(len(shown)), [_row_label(m, finite[m]) for m in shown])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(f"{capital(score_meaning(results.kind_of(analysis)))}")
-    noun = NOUN[results.kind_of(analysis)]
+    axes.set_xlabel(f"{capital(score_meaning(results.noun_of(analysis)))}")
+    noun = results.noun_of(analysis)
     n = results.sites_of(analysis, shown[0])
     axes.set_title(
         f"{analysis}: scores of {plural(len(n), noun)} of "
@@ -68,16 +68,16 @@ def distributions(
         lost = [f"{plural(missing[models[0]], noun)} of each model"]
     twins = ", with the untrained twin (hatched, lighter) below its model"
     caption = (
-        f"{capital(score_meaning(results.kind_of(analysis)))}, all sites of all subjects"
+        f"{capital(score_meaning(results.noun_of(analysis)))}, all sites of all subjects"
         + (twins if any(map(is_untrained, shown)) else "")
         + ". Box: quartiles and median; whiskers: 5th to 95th percentile; dots: sites, filled in "
         "colour where significant "
         f"({tested_how(results.test(analysis))}), grey where not. Beside each name: significant / "
-        f"tested {noun}s." + (f" Without a defined score: {listed(lost)}." if lost else "")
+        f"tested {several(noun)}." + (f" Without a defined score: {listed(lost)}." if lost else "")
     )
     best = max(shown, key=lambda m: finite[m]["score"].median())
     alt = (
-        f"Box plots of {score_meaning(results.kind_of(analysis))} for "
+        f"Box plots of {score_meaning(results.noun_of(analysis))} for "
         f"{plural(len(shown), 'model')}; the highest median, "
         f"{finite[best]['score'].median():.3f}, is that of {best}."
     )
@@ -142,20 +142,20 @@ def by_region(results: Results, analysis: str, palette: Palette, folder: Path) -
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=MUTED, lw=0.8, zorder=1)
     axes.set_xlabel("Mean held-out Pearson r")
-    noun = NOUN[results.kind_of(analysis)]
-    axes.set_title(f"{analysis}: scores by region; n = {noun}s")
+    noun = results.noun_of(analysis)
+    axes.set_title(f"{analysis}: scores by region; n = {several(noun)}")
     has_twins = any(is_untrained(m) for m in results.models(analysis))
     few = sites["subject"].nunique() < FEWEST_SUBJECTS
     _region_legend(canvas, models, palette, has_twins, few)
     count = int(sizes[[r for r in shown if r in sizes]].sum())
     caption = (
-        f"Large dots: mean over subjects of each subject's mean score over the {noun}s of a "
-        "region. "
+        f"Large dots: mean over subjects of each subject's mean score over the {several(noun)} of "
+        "a region. "
         + ("Small dots: subjects." if few else
            "Lines: 95 % interval of the mean (Student's t over subjects).")
         + (" Short upright lines: mean of the untrained twin." if has_twins else "")
         + _left_out(len(shown), len(regions) - len(shown))
-        + f" {count:,} {noun}s are shown."
+        + f" {count:,} {several(noun)} are shown."
         + _unlabelled(results, analysis, models[0])
     )  # fmt: skip
     top = shown[0]
@@ -247,11 +247,11 @@ def by_layer(
         f"{analysis}: scores by layer, shallow to deep", x=0.01, ha="left", weight="bold", size=10
     )
     counts = {len(fit.sites) for fit in here}
-    noun = NOUN[results.kind_of(analysis)]
-    over = f"windows and {noun}s" if results.kind_of(analysis) == "ieeg" else f"{noun}s"
+    noun = results.noun_of(analysis)
+    windows = "windows and " if results.kind_of(analysis) == "ieeg" else ""
     caption = (
-        f"Held-out Pearson r, mean over all {over}, significant or not "
-        f"({spread(counts)} {noun}s per subject). Thick line: mean over "
+        f"Held-out Pearson r, mean over all {windows}{several(noun)}, significant or not "
+        f"({spread(counts)} {several(noun)} per subject). Thick line: mean over "
         f"{plural(len(results.subjects(analysis)), 'subject')}; thin lines: subjects; dashed, "
         "lighter: untrained twin; rings: the layer of each subject that was chosen on training "
         "data, whose predictions all other figures use. Layers are named by what tells them apart "

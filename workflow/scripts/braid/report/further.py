@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braid.config import transfer_models
 from braid.report.results import Results
 from braid.report.words import listed, plural
 
@@ -18,7 +19,7 @@ MOST_COMPONENTS = 3
 MOST_TEXT = 80
 """Characters of a unit's text that the page shows; of a longer one it shows the end."""
 
-KEYS = ("transfers", "components", "probes")
+KEYS = ("alignments", "transfers", "components", "shared_components", "probes")
 """Keys of the config that name further analyses."""
 
 
@@ -63,14 +64,19 @@ def transfer_rows(results: Results) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Keys `transfer`, `model`, `subjects`, `sites` (matched), `significant`, `share`, `score`
-        and `score_within`. The last two are means over subjects of the mean over the sites that
-        have both scores; NaN if none has.
+        Keys `transfer`, `model`, `tuning` (of opposite sign, and what the score is worth then),
+        `raw` (whether nothing is done about it), `subjects`, `sites` (matched), `significant`,
+        `share`, `score` and `score_within`. The last two are means over subjects of the mean over
+        the sites that have both scores; NaN if none has.
     """
     rows = []
     for name, entry in results.further("transfers").items():
-        for model in entry["models"]:
-            part = sites_of_transfer(results, name, model)
+        parts = (
+            (model, tuning, sites_of_transfer(results, name, model, tuning))
+            for model in transfer_models(entry)
+            for tuning in entry.get("tuning", ["none"])
+        )
+        for model, tuning, part in parts:
             if part.empty:
                 continue
             means = _with_both(part).groupby("subject")[["score", "score_within"]].mean().mean()
@@ -78,6 +84,8 @@ def transfer_rows(results: Results) -> list[dict[str, Any]]:
                 {
                     "transfer": name,
                     "model": model,
+                    "tuning": f"{tuning} ({part['worth'].iloc[0]})",
+                    "raw": tuning == "none",
                     "subjects": int(part["subject"].nunique()),
                     "sites": len(part),
                     "significant": int(part["significant"].sum()),
@@ -89,10 +97,13 @@ def transfer_rows(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def sites_of_transfer(results: Results, name: str, model: str) -> pd.DataFrame:
-    """Rows of one transfer and model."""
+def sites_of_transfer(
+    results: Results, name: str, model: str, tuning: str = "none"
+) -> pd.DataFrame:
+    """Rows of one transfer, model and option for tuning of opposite sign."""
     table = results.transfers
-    return table[(table["transfer"] == name) & (table["model"] == model)]
+    chosen = (table["transfer"] == name) & (table["model"] == model)
+    return table[chosen & (table["tuning"] == tuning)]
 
 
 def points_of_transfer(results: Results, name: str, model: str) -> pd.DataFrame:
@@ -108,7 +119,7 @@ def missing_transfers(results: Results) -> list[str]:
     said = []
     for name, entry in results.further("transfers").items():
         expected = set(results.subjects(entry["source"])) & set(results.subjects(entry["target"]))
-        for model in entry["models"]:
+        for model in transfer_models(entry):
             found = set(sites_of_transfer(results, name, model)["subject"])
             absent = sorted(expected - found)
             if not found:

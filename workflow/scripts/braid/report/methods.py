@@ -84,7 +84,7 @@ def methods_text(results: Results, fits: Sequence[FitSummary]) -> list[Paragraph
         kind = results.kind_of(name)
         text = " ".join(
             [
-                _samples(entry, kind, _sees_pictures(results, entry)),
+                _samples(entry, results.noun_of(name), _sees_pictures(results, entry)),
                 *(
                     [_encoding(entry, here), _testing(entry, kind), _compare(entry)]
                     if results.fitted(name)
@@ -215,7 +215,7 @@ _ANCHORS = {
 }
 
 
-def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
+def _samples(entry: Mapping[str, Any], noun: str, pictures: bool) -> str:
     """Describe units and samples of one analysis."""
     units, design = entry["units"], entry["design"]
     what = {
@@ -259,9 +259,9 @@ def _samples(entry: Mapping[str, Any], kind: str, pictures: bool) -> str:
         start, end = design["trim"]
         text += f" Dropped from each run: {start} volumes at its start and {end} at its end."
     if design.get("standardize", True):
-        text += (
-            f" Responses of each {'voxel' if kind == 'bold' else 'parcel'} were z-scored per run."
-        )
+        text += f" Responses of each {noun} were z-scored per run."
+    if design.get("standardize_features"):
+        text += " Features were z-scored per run, before delays."
     return text
 
 

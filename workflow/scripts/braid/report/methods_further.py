@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from braid.config import transfer_models
 from braid.report.results import Results
 from braid.report.words import listed, null_meanings, penalties_of_draws, plural
 
 
 def further_text(results: Results) -> str:
     """Describe the further analyses of a study; empty if its config names none."""
-    return " ".join([*_transfers(results), *_components(results), *_probes(results)])
+    return " ".join(
+        [
+            *_transfers(results),
+            *_components(results),
+            *_shared(results),
+            *_probes(results),
+        ]
+    )
 
 
 def _transfers(results: Results) -> list[str]:
@@ -24,13 +32,51 @@ def _transfers(results: Results) -> list[str]:
         "null the source's responses are moved and the model is trained again; p and the false "
         "discovery rate are as above."
     ]
+    if any("alignment" in entry for entry in entries.values()):
+        said.append(
+            "Where the two were described by different networks, or by different sides of one, the "
+            "target's features were taken into the source's space by linear maps between the two, "
+            "ridge regressions over captioned pictures with the penalty of each feature chosen by "
+            "cross-validation over pictures; the layer is then chosen among those aligned."
+        )
+    if any(set(entry.get("tuning", ["none"])) != {"none"} for entry in entries.values()):
+        said.append(
+            "Sites may be tuned to the two with opposite sign. The score none is the raw one; for "
+            "sign_loo the r of each run is multiplied by the sign of the mean r of the other runs, "
+            "for gain_loo likewise with that sign shrunk towards +1, and abs takes the magnitude, "
+            "which is biased; each draw of the null goes through the same."
+        )
     for name, entry in entries.items():
         test = results.test(entry["source"])
         null = next(iter(test.get("nulls") or ["circular_shift"]))
         said.append(
-            f"Transfer {name}: {listed(list(entry['models']))} from {entry['source']} to "
+            f"Transfer {name}: {listed(transfer_models(entry))} from {entry['source']} to "
             f"{entry['target']}, with {test.get('n', 1000)} draws of {null_meanings(test)[null]} "
             f"{penalties_of_draws(test)}, at a false discovery rate of {test.get('fdr', 0.05):g}."
+        )
+    return said
+
+
+def _shared(results: Results) -> list[str]:
+    """Describe the components that two analyses share."""
+    entries = results.further("shared_components")
+    if not entries:
+        return []
+    said = [
+        "Shared components are principal components of the weights of one analysis' model at the "
+        "sites that both analyses find, each for itself; the weights of the other analysis' model "
+        "were taken into the same features by the alignment (a weight of vision features is "
+        "multiplied by the map from language to vision features) and projected on them. The two "
+        "projections were correlated over sites, against refits of the other model to shifted "
+        "responses and against maps that are as smooth (rotations on the sphere, or spectral "
+        "randomisation in the volume); the larger p counts, and the false discovery rate is "
+        "controlled over components."
+    ]
+    for name, entry in entries.items():
+        said.append(
+            f"Shared components {name}: {plural(int(entry['n']), 'component')} of "
+            f"{entry['language']} and of {entry['vision']} (pair {entry['pair']} of the alignment "
+            f"{entry['alignment']}), {plural(int(entry['draws']), 'refit')}."
         )
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braid.report.words import capital, listed
+from braid.report.words import capital, listed, surface_of
 
 
 def recordings_text(dataset: Mapping[str, Any]) -> str:
@@ -23,12 +23,21 @@ def recordings_text(dataset: Mapping[str, Any]) -> str:
             "BOLD images preprocessed with fMRIPrep [@fmriprep] were read from BIDS derivatives "
             "[@bids] with nilearn [@nilearn]."
         )
+    if surface := surface_of(dataset):
+        source = (
+            "BOLD preprocessed with fMRIPrep [@fmriprep] and sampled to the cortical surface "
+            f"({surface}) was read from BIDS derivatives [@bids], both hemispheres together; "
+            "meshes are those of nilearn [@nilearn]."
+        )
     checked = {
         "error": "The official BIDS validator had to pass.",
         "warn": "The official BIDS validator was run; its issues are listed above.",
     }.get(str(dataset.get("validate")), "The BIDS validator was not run.")
     entry = dict(dataset.get("preprocess") or {})
-    steps = {"ieeg": _ieeg_steps, "bold": _bold_steps, "parcels": _slow_steps}[kind](entry)
+    if kind == "bold":
+        steps = _bold_steps(entry, surface is not None)
+    else:
+        steps = {"ieeg": _ieeg_steps, "parcels": _slow_steps}[kind](entry)
     done = f" {capital('; then '.join(steps))}." if steps else " No further step was applied."
     return f"{source} {checked}{done}"
 
@@ -73,20 +82,26 @@ def _band(band: Sequence[float | None]) -> str:
     return f"signals were band-pass filtered from {low:g} to {high:g} Hz"
 
 
-def _bold_steps(entry: Mapping[str, Any]) -> list[str]:
-    """List the steps of the preprocessing of BOLD images."""
+def _bold_steps(entry: Mapping[str, Any], surface: bool) -> list[str]:
+    """List the steps of the preprocessing of BOLD images or surfaces."""
     mask = str(entry.get("mask", "auto"))
     steps = [
         "voxels were taken from a brain mask computed from the mean image of each subject's runs"
         if mask == "auto"
         else f"voxels were taken from the mask {mask}"
     ]
+    if surface:
+        steps = ["vertices without data (the medial wall) were left out"]
     if entry.get("smooth"):
         steps.append(f"images were smoothed ({entry['smooth']:g} mm full width at half maximum)")
     confounds = entry.get("confounds", "none")
     removed = _trends(entry)
     if confounds == "motion":
-        removed.append("estimates of head motion made from the images")
+        removed.append(
+            "fMRIPrep's estimates of head motion"
+            if surface
+            else "estimates of head motion made from the images"
+        )
     elif isinstance(confounds, Mapping):
         removed.append(
             f"fMRIPrep confounds ({listed(list(map(str, confounds.get('strategy', []))))})"

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from braid.common import progress, write_text
 from braid.report.answer import answers
+from braid.report.crossmodal import alignment_view, shared_view
 from braid.report.figure import Absent, Figure
 from braid.report.figures_further import transfer_scatter
 from braid.report.figures_integration import figures_of
@@ -118,7 +119,9 @@ def draw_all(
 def shown_models(results: Results) -> list[str]:
     """Names of all models of a study that have scores of any kind."""
     fitted = [model for name in results.analyses for model in results.models(name)]
-    return list(dict.fromkeys([*fitted, *models_of_integrations(results)]))
+    entries = results.further("transfers").values()
+    pairs = [pair for entry in entries for pair in entry.get("pairs", [])]
+    return list(dict.fromkeys([*fitted, *models_of_integrations(results), *pairs]))
 
 
 def palette_of(results: Results) -> Palette:
@@ -167,6 +170,8 @@ def render(
         hues={m: palette.colour(m) for m in shown_models(results)},
         integrations=integration_views(results),
         further=further_view(results),
+        alignments=alignment_view(results),
+        shared=[shared_view(results, name) for name in results.further("shared_components")],
         nulls=null_rows(results.nulls),
         null_notes=null_notes(results.nulls),
         quality=quality_rows(results.quality),

@@ -13,8 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from braid.common import InputError, read_json, read_table
-from braid.config import models_of
-from braid.report.words import is_untrained
+from braid.config import models_of, transfer_models
+from braid.report.words import is_untrained, noun_of, surface_of
 
 _REQUIRED = {
     name: tuple(columns.split())
@@ -26,7 +26,9 @@ _REQUIRED = {
         "nulls": "analysis subject model null null_sd naive_sd n_draws distinct note",
         "excluded": "dataset subject target reason detail",
         "quality": "dataset subject run measure value unit",
-        "transfers": "subject site score score_within significant",
+        "alignments": "language_layer vision_layer direction r2 rank first rank_identity",
+        "shared": "direction component share r p_refit p_spatial p q significant loso_r n_sites",
+        "transfers": "subject site tuning worth score score_within significant",
         "components": "component share null_mean null_sd p loso_share n_sites n_subjects n_draws "
         "layer",
         "units": "component end rank stimulus time text",
@@ -92,6 +94,12 @@ class Results:
         absent has no entry.
     probes : dict of str to pandas.DataFrame
         By name in the config; one that is absent has no entry.
+    alignments : dict of (str, str) to pandas.DataFrame
+        Quality of the maps by alignment and pair; one that is absent has no entry.
+    shared : dict of str to pandas.DataFrame
+        Shared components by name in the config, likewise.
+    shared_units : dict of (str, str) to pandas.DataFrame
+        Units at their ends, by name and direction, likewise.
     integrations : dict of (str, str) to dict of str to pandas.DataFrame
         Tables of the integration tests by name in the config and profile; a table that is absent
         has no entry.
@@ -118,6 +126,9 @@ class Results:
     component_units: dict[str, pd.DataFrame]
     probes: dict[str, pd.DataFrame]
     evaluation: pd.DataFrame | None
+    alignments: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    shared: dict[str, pd.DataFrame] = field(default_factory=dict)
+    shared_units: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     integrations: dict[tuple[str, str], dict[str, pd.DataFrame]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -154,6 +165,14 @@ class Results:
     def kind_of(self, analysis: str) -> str:
         """Kind of recording of an analysis: `ieeg`, `bold` or `parcels`."""
         return str(self.config["datasets"][self.dataset_of(analysis)]["kind"])
+
+    def surface(self, analysis: str) -> str | None:
+        """Surface whose vertices are the sites of an analysis (`space` entity), else None."""
+        return surface_of(self.config["datasets"][self.dataset_of(analysis)])
+
+    def noun_of(self, analysis: str) -> str:
+        """Name a site of an analysis: electrode, voxel, vertex or parcel."""
+        return noun_of(self.config["datasets"][self.dataset_of(analysis)])
 
     def models(self, analysis: str) -> list[str]:
         """Models of an analysis that have scores, in the order of the config."""
@@ -259,6 +278,18 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         ),
         probes=_named(root, config, "probes", "{}.tsv", _REQUIRED["probes"]),
         evaluation=_evaluation(root / "evaluation.tsv"),
+        alignments=_alignments(root, config),
+        shared={
+            name: _with_flags(table)
+            for name, table in _named(
+                root,
+                config,
+                "shared_components",
+                "{}/components.tsv",
+                _REQUIRED["shared"],
+            ).items()
+        },
+        shared_units=_shared_units(root, config),
         integrations=_integrations(root, config),
         versions=_versions(root),
     )
@@ -311,7 +342,7 @@ def _transfers(root: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     tables = [
         read_table(path, _REQUIRED["transfers"]).assign(transfer=name, model=model)
         for name, entry in (config.get("transfers") or {}).items()
-        for model in entry["models"]
+        for model in transfer_models(entry)
         for path in sorted((root / "transfers" / name / model).glob("sub-*.tsv"))
     ]
     if not tables:
@@ -334,6 +365,34 @@ def _named(
     paths = {name: root / key / pattern.format(name) for name in config.get(key) or {}}
     return {
         name: read_table(path, required, **dtypes) for name, path in paths.items() if path.exists()
+    }
+
+
+def _alignments(root: Path, config: Mapping[str, Any]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Read what the maps of all alignments that the config names are worth."""
+    paths = {
+        (name, pair): root / "alignments" / name / f"{pair}.tsv"
+        for name, entry in (config.get("alignments") or {}).items()
+        for pair in entry["pairs"]
+    }
+    return {
+        key: read_table(path, _REQUIRED["alignments"])
+        for key, path in paths.items()
+        if path.exists()
+    }
+
+
+def _shared_units(root: Path, config: Mapping[str, Any]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Read the units at the ends of shared components, by name and direction."""
+    paths = {
+        (name, side): root / "shared_components" / name / f"units_{side}.tsv"
+        for name in config.get("shared_components") or {}
+        for side in ("language", "vision")
+    }
+    return {
+        key: read_table(path, _REQUIRED["units"], text=str, stimulus=str)
+        for key, path in paths.items()
+        if path.exists()
     }
 
 

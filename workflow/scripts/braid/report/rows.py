@@ -13,7 +13,7 @@ from braid.config import base_of
 from braid.report.fits import FitSummary
 from braid.report.results import Results, flags
 from braid.report.summary import comparison_rows, model_rows, no_scores, resolution, site_needs
-from braid.report.words import KIND, NOUN, capital, number, short_layers, spread
+from braid.report.words import KIND, capital, noun_of, number, several, short_layers, spread
 
 MOST_SITES = 40
 """Sites that the table of the strongest lists, per analysis."""
@@ -34,7 +34,8 @@ def dataset_rows(results: Results, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "kind": capital(KIND[entry["kind"]]),
-        "noun": NOUN[entry["kind"]],
+        "noun": noun_of(entry),
+        "nouns": several(noun_of(entry)),
         "root": str(entry["root"]),
         "tasks": ", ".join(map(str, entry.get("tasks", []))),
         "recordings": None if index is None else recording_rows(results, name, index),
@@ -161,7 +162,8 @@ def analysis_view(results: Results, name: str, fits: Sequence[FitSummary]) -> di
         "family_wise": "p_fwe" in results.sites,
         "dataset": results.dataset_of(name),
         "kind": results.kind_of(name),
-        "noun": NOUN[results.kind_of(name)],
+        "noun": results.noun_of(name),
+        "nouns": several(results.noun_of(name)),
         "event_locked": entry["design"]["kind"] == "event_locked",
         "models": model_rows(results, name, fits),
         "comparisons": comparison_rows(results, name),

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from braid.bids.surfaces import is_surface
 from braid.config import UNTRAINED
 
 NOUN = {"ieeg": "electrode", "bold": "voxel", "parcels": "parcel"}
 """What a site is called, by kind of recording."""
+
+_PLURALS = {"vertex": "vertices"}
 
 KIND = {"ieeg": "intracranial EEG", "bold": "BOLD", "parcels": "parcel time series"}
 """What a kind of recording is called."""
@@ -36,9 +39,26 @@ def with_twins(models: Sequence[str]) -> list[str]:
     return ordered + [twin for twin in twins if twin not in ordered]
 
 
+def surface_of(dataset: Mapping[str, Any]) -> str | None:
+    """Surface on which the series of a data set of the config lie (`space` entity), else None."""
+    space = (dataset.get("derivative") or {}).get("space")
+    return str(space) if dataset["kind"] == "bold" and is_surface(space) else None
+
+
+def noun_of(dataset: Mapping[str, Any]) -> str:
+    """Name a site of a data set of the config: electrode, voxel, vertex or parcel."""
+    return "vertex" if surface_of(dataset) else NOUN[dataset["kind"]]
+
+
+def several(noun: str) -> str:
+    """Plural of a noun, the last word of which may be irregular."""
+    first, gap, last = noun.rpartition(" ")
+    return f"{first}{gap}{_PLURALS.get(last, last + 's')}"
+
+
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """Write a count with its noun: `1 site`, `12 sites`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+    return f"{count:,} {noun if count == 1 else nouns or several(noun)}"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
@@ -114,11 +134,11 @@ def tested_how(test: Mapping[str, Any]) -> str:
     )
 
 
-def score_meaning(kind: str) -> str:
-    """Say in one clause what the score of a site is, by kind of recording."""
-    if kind == "ieeg":
+def score_meaning(noun: str) -> str:
+    """Say in one clause what the score of a site is, by what a site is called."""
+    if noun == NOUN["ieeg"]:
         return "held-out Pearson r of an electrode's best window"
-    return f"held-out Pearson r of a {NOUN[kind]}"
+    return f"held-out Pearson r of a {noun}"
 
 
 def null_meanings(test: Mapping[str, Any]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from braid.simulate.recordings_settings import (
     read_settings,
 )
 from braid.simulate.truth import write_truth
-from braid.simulate.world import World, write_transcript, write_video
+from braid.simulate.world import World, pictures, write_transcript, write_video
 
 BIDS_VERSION = "1.10.0"
 NAME = "braid demo: a small cinema with planted truth"
@@ -40,13 +40,15 @@ film with narration, and the same people watch films and listen to stories in a 
 
 - `sub-*/ieeg`: SEEG in BrainVision format (16 bit, 0.1 microvolt per step), task film. Bad channels
   are marked in channels.tsv. Coordinates are in MNI space, in millimetres.
-- `sub-*/func`: BOLD, tasks film and story, one stimulus per run. A volume shows the signal half a
-  repetition time after its start.
-- `stimuli`: the films (H.264, silent), and the transcripts of films and stories.
+- `sub-*/func`: BOLD, tasks film and story, or silentfilm (the films without their narration) and
+  story, one stimulus per run. A volume shows the signal half a repetition time after its start.
+- `stimuli`: the films (H.264, silent), and the transcripts of films and stories; `captioned`
+  holds still pictures with captions, which nobody was shown.
 - `derivatives/atlas`: a label image of regions for every participant's voxels.
 
 Every site follows a known rule: it is driven by what is seen, by what is said, by the sum of both,
-by whether the two agree, or by nothing. Which site follows which rule is not part of this data set.
+by whether the two agree, by what both say alike, or by nothing. Which site follows which rule is
+not part of this data set.
 """
 
 ATLAS_README = """\
@@ -106,6 +108,8 @@ def write_dataset(
                 simulated = simulate_bold(world, settings, seed, subject)
                 write_bold(simulated, settings, folder, seed)
                 tables.append(simulated.truth)
+        if spec.get("captioned"):
+            _write_captioned(folder, world, int(spec["captioned"]["pictures"]))
         parameters = {"seed": seed, **{name: spec.get(name) for name in ("ieeg", *sections)}}
         write_truth(truth, tables, parameters)
 
@@ -214,6 +218,26 @@ def _write_stimuli(
         if stimulus.kind == "film":
             write_video(world, name, path)
         write_transcript(stimulus, path.with_suffix(".tsv"))
+
+
+def _write_captioned(folder: Path, world: World, n: int) -> None:
+    """Write still pictures with a caption each, which nobody was shown."""
+    from PIL import Image
+
+    images, captions, _ = pictures(world, n, "captioned")
+    target = folder / "stimuli" / "captioned"
+    target.mkdir(parents=True)
+    names = [f"picture-{number:04d}.png" for number in range(1, n + 1)]
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image).save(target / name)
+    write_tsv(target / "captions.tsv", pd.DataFrame({"picture": names, "caption": captions}))
+    write_json(
+        target / "captions.json",
+        {
+            "picture": {"Description": "Picture, in this folder"},
+            "caption": {"Description": "A sentence that is true of it, in the narrator's words"},
+        },
+    )
 
 
 def _write_atlas(folder: Path) -> None:

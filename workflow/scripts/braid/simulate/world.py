@@ -12,11 +12,11 @@ import xarray as xr
 
 from braid.common import InputError, rng, write_table
 from braid.common.files import PathLike
+from braid.common.video import write_frames
 from braid.simulate.language import Grammar, Word, draw_durations, draw_said, text_of
 from braid.simulate.latents import film_latents, story_latents
 from braid.simulate.scenes import Scene, draw_look, make_scene, render
 from braid.simulate.spec import ROUND, check_spec, usual_sentence
-from braid.simulate.video import write_frames
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from braid.common import lazy_names
 
 if TYPE_CHECKING:
+    from braid.stimuli.captions import CAPTIONS_COLUMNS, captioned_units
     from braid.stimuli.events import EVENT_COLUMNS, events_of
     from braid.stimuli.films import Film, iter_frames, open_film
     from braid.stimuli.responses import DROPPED_COLUMNS, responses_of
@@ -15,6 +16,7 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "captions": ("CAPTIONS_COLUMNS", "captioned_units"),
             "events": ("EVENT_COLUMNS", "events_of"),
             "films": ("Film", "iter_frames", "open_film"),
             "responses": ("DROPPED_COLUMNS", "responses_of"),
@@ -23,10 +25,12 @@ else:
     )
 
 __all__ = [
+    "CAPTIONS_COLUMNS",
     "DROPPED_COLUMNS",
     "EVENT_COLUMNS",
     "UNIT_COLUMNS",
     "Film",
+    "captioned_units",
     "events_of",
     "iter_frames",
     "open_film",

@@ -7,16 +7,41 @@ from typing import TYPE_CHECKING
 from braid.common import lazy_names
 
 if TYPE_CHECKING:
+    from braid.transfer.alignment import (
+        QUALITY_COLUMNS,
+        aligned,
+        aligned_layers,
+        aligned_weights,
+        learn_alignment,
+        pair_layers,
+        plain_maps,
+    )
     from braid.transfer.sites import TRANSFER_COLUMNS, transfer_sites
 else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "alignment": (
+                "QUALITY_COLUMNS",
+                "aligned",
+                "aligned_layers",
+                "aligned_weights",
+                "learn_alignment",
+                "pair_layers",
+                "plain_maps",
+            ),
             "sites": ("TRANSFER_COLUMNS", "transfer_sites"),
         },
     )
 
 __all__ = [
+    "QUALITY_COLUMNS",
     "TRANSFER_COLUMNS",
+    "aligned",
+    "aligned_layers",
+    "aligned_weights",
+    "learn_alignment",
+    "pair_layers",
+    "plain_maps",
     "transfer_sites",
 ]

@@ -16,6 +16,7 @@ from braid.encoding.fit import whole_fold
 from braid.encoding.folds import Fold, folds_of, run_labels
 from braid.encoding.forms import flat_columns
 
+_APART = 5  # volumes left out between the halves of a run, beyond the longest delay
 _TR_TOLERANCE = 0.02  # delays count volumes: beyond this they mean other times in the two analyses
 _log = logging.getLogger("braid")
 
@@ -129,6 +130,7 @@ def join(
     target: tuple[xr.Dataset, xr.DataArray],
     layer: str,
     params: Mapping[str, Any],
+    halves: bool = False,
 ) -> Joined:
     """Put a source's rows and a target's rows one after the other.
 
@@ -142,6 +144,8 @@ def join(
     layer : str
     params : mapping
         `folds` and `ridge` of the source analysis.
+    halves : bool
+        Cut a target of one run in two, without the rows between that one half's delays reach.
     """
     x = [read_design(design, layer) for design, _ in (source, target)]
     outer = folds_of(source[1], params.get("folds") or {"scheme": "blocks", "n": 5})
@@ -158,17 +162,29 @@ def join(
         n_source=n_source,
         source_folds=outer,
         whole=whole,
-        folds=_runs_of(target[1], n_source, whole),
+        folds=_runs_of(target[1], n_source, whole, max(delays_of(target[0])) if halves else None),
     )
 
 
-def _runs_of(response: xr.DataArray, offset: int, whole: Fold) -> list[Fold]:
-    """One fold per run of the target."""
+def _runs_of(
+    response: xr.DataArray, offset: int, whole: Fold, delay: int | None = None
+) -> list[Fold]:
+    """One fold per run of the target, or per half of the only one."""
     runs, labels = response["run"].values, run_labels(response)
-    return [
-        Fold(labels[int(run)], whole.train, offset + np.flatnonzero(runs == run), whole.inner)
-        for run in np.unique(runs)
-    ]
+    parts = {labels[int(run)]: np.flatnonzero(runs == run) for run in np.unique(runs)}
+    if len(parts) == 1 and delay is not None:
+        ((label, rows),) = parts.items()
+        middle, gap = len(rows) // 2, delay + _APART
+        if middle <= gap:
+            raise InputError(
+                f"{name_of(response)}: the only run, of {len(rows)} volumes, is too short to be "
+                "cut in two; use the tuning 'none'"
+            )
+        parts = {
+            f"{label}, first half": rows[:middle],
+            f"{label}, second half": rows[middle + gap :],
+        }
+    return [Fold(label, whole.train, offset + rows, whole.inner) for label, rows in parts.items()]
 
 
 def _warn_of_rates(source: xr.Dataset, target: xr.Dataset, delays: list[int]) -> None:

@@ -39,3 +39,31 @@ class Options:
     offsets: Mapping[str, float] = field(default_factory=dict)
     subjects: tuple[int, ...] | None = None
     copy: bool = False
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """Choices of the importers of ready response arrays.
+
+    Attributes
+    ----------
+    subjects : tuple of int or None
+        Numbers of the subjects to import; all if None.
+    stories : pathlib.Path or None
+        popham2021: folder with `TextGrids/` and, if it is there, `respdict.json`, as in
+        `derivative/` of ds003020. The release holds neither.
+    films : pathlib.Path or None
+        Folder with `train_00.hdf`, ..., `test.hdf` of shortclips; by default its own `stimuli/`.
+        The release of popham2021 holds no films.
+    repetition_time : float or None
+        s; the data set's own if None.
+    story_start : float or None
+        popham2021: time in each story at which the first volume starts, s, where there is no
+        `respdict.json` to find it.
+    """
+
+    subjects: tuple[int, ...] | None = None
+    stories: Path | None = None
+    films: Path | None = None
+    repetition_time: float | None = None
+    story_start: float | None = None

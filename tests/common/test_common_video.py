@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from braid.common import sha256_of
-from braid.simulate.video import write_frames
+from braid.common.video import write_frames
 
 
 def test_same_frames_same_bytes_whatever_the_memory_held(tmp_path: Path) -> None:
