@@ -24,7 +24,8 @@ from braid.concepts import (
     spread_of,
     weight_components,
 )
-from braid.concepts.weights import weights_of
+from braid.concepts.units import scale_of
+from braid.concepts.weights import members_of, weights_of
 from braid.encoding import fit_encoding, refit_weights
 
 PARAMS: dict[str, Any] = {
@@ -263,3 +264,28 @@ def test_extreme_units_by_hand() -> None:
     assert len(extreme_units(loading, features, table, n=10)) == 8
     with pytest.raises(InputError, match="unit a has features but stands in no row"):
         extreme_units(loading, features, table[table["unit"] != "a"])
+
+
+def test_a_design_of_z_scored_features_counts_in_standard_deviations():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((50, 3)) * [2.0, 5.0, 0.0] + 1
+    features = xr.DataArray(values, dims=("unit", "feature"))
+    np.testing.assert_allclose(scale_of(features), values.std(axis=0), atol=1e-12)
+    np.testing.assert_array_equal(scale_of(features, standardized=True), [1.0, 1.0, 0.0])
+
+
+def test_files_of_subjects_belong_together(tmp_path: Path) -> None:
+    for subject in "ab":
+        write_table(
+            tmp_path / f"{subject}.tsv", pd.DataFrame({"site": [subject]}), {"site": "Site"}
+        )
+    found = members_of(
+        ["a", "b"], designs=["da", "db"], responses=["ra", "rb"], fits=["fa", "fb"],
+        sites=[str(tmp_path / "a.tsv"), str(tmp_path / "b.tsv")],
+    )  # fmt: skip
+    assert [(one.subject, one.design, one.response, one.fit) for one in found] == [
+        ("a", "da", "ra", "fa"), ("b", "db", "rb", "fb"),
+    ]  # fmt: skip
+    assert [one.sites["site"].tolist() for one in found] == [["a"], ["b"]]
+    with pytest.raises(ValueError, match="zip"):
+        members_of(["a"], designs=["d", "e"], responses=["r"], fits=["f"], sites=["s"])

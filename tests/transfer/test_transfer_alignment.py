@@ -17,6 +17,7 @@ from braid.transfer import (
     aligned_weights,
     learn_alignment,
     pair_layers,
+    plain_maps,
 )
 
 N, WORDS, LOOKS = 240, 12, 9
@@ -83,6 +84,21 @@ def test_weights_take_the_map_that_leads_to_their_own_space(world: dict[str, Any
     np.testing.assert_allclose(x @ b_language.T, v @ b_vision.T, rtol=1e-3, atol=1e-3)
     with pytest.raises(InputError, match=r"layer 'image\.2' was not aligned"):
         aligned_weights(b_vision, maps, "image.2", "language")
+
+
+def test_plain_maps_are_in_the_units_of_the_designs(world: dict[str, Any]) -> None:
+    maps = world["maps"]
+    to_vision, to_language = plain_maps(maps, 0)
+    assert to_vision.shape == (WORDS, LOOKS) and to_language.shape == (LOOKS, WORDS)
+    seen = aligned(world["language"], maps, "vision")["image.1"].values
+    moved = (world["heard"] - world["heard"].mean(0)) @ to_vision
+    np.testing.assert_allclose(moved, seen - seen.mean(0), atol=1e-3)
+    # designs with z-scored features: the maps between standard deviations
+    np.testing.assert_allclose(
+        plain_maps(maps, 0, ("language", "vision"))[0], maps["to_vision_00"], rtol=1e-6
+    )
+    half = plain_maps(maps, 0, ("language",))[0]
+    np.testing.assert_allclose(half, maps["to_vision_00"] * maps["sd_vision_00"].values, rtol=1e-6)
 
 
 def test_equals_scikit_learn_at_the_chosen_penalty(world: dict[str, Any]) -> None:

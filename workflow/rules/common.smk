@@ -371,6 +371,7 @@ def component_slice(wildcards):
             "draws": entry["draws"],
             **{key: analysis[key] for key in ("folds", "ridge")},
             "test": {"min_shift": analysis["test"]["min_shift"]},
+            "standardize_features": analysis["design"].get("standardize_features", False),
         }
     )
 

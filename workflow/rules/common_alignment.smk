@@ -94,7 +94,11 @@ def shared_slice(wildcards):
     for side in ("language", "vision"):
         analysis = ANALYSES[entry[side]]
         refit = {key: analysis[key] for key in ("folds", "ridge")}
-        found[side] = {**refit, "test": {"min_shift": analysis["test"]["min_shift"]}}
+        found[side] = {
+            **refit,
+            "test": {"min_shift": analysis["test"]["min_shift"]},
+            "standardize_features": analysis["design"].get("standardize_features", False),
+        }
     return study.ordered(found)
 
 

@@ -12,10 +12,10 @@ from braid.common import (
 from braid.concepts import (
     COMPONENTS_COLUMNS,
     UNITS_COLUMNS,
-    Member,
     common_layer,
     extreme_units,
-    spread_of,
+    members_of,
+    scale_of,
     weight_components,
 )
 from braid.encoding import factor_store
@@ -23,16 +23,13 @@ from braid.features import FeatureStore, load_features
 
 params, files, output = snakemake.params, snakemake.input, snakemake.output
 with job_log(snakemake.log[0]), factor_store(**params.factors):
-    members = [
-        Member(subject, *paths, read_table(sites))
-        for subject, *paths, sites in zip(
-            params.subjects, files.designs, files.responses, files.fits, files.sites, strict=True
-        )
-    ]
+    kinds = ("designs", "responses", "fits", "sites")
+    members = members_of(params.subjects, **{kind: files[kind] for kind in kinds})
     layer = common_layer(members)
     features = load_features(read_json(files.manifest), FeatureStore(params.store))[layer]
     seed = seed_for(params.seed, "components", snakemake.wildcards.component)
-    found = weight_components(members, layer, spread_of(features)[1], params.settings, seed)
+    scale = scale_of(features, params.settings["standardize_features"])
+    found = weight_components(members, layer, scale, params.settings, seed)
     units = extreme_units(found.arrays["loading"], features, read_table(files.units))
     origin = provenance(files, params.settings)
     write_table(output.components, found.table, COMPONENTS_COLUMNS, **origin)

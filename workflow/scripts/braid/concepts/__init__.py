@@ -20,9 +20,10 @@ if TYPE_CHECKING:
         UNITS_COLUMNS,
         extreme_units,
         feature_components,
+        scale_of,
         spread_of,
     )
-    from braid.concepts.weights import Member, common_layer, common_pair
+    from braid.concepts.weights import Member, common_layer, common_pair, members_of
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -40,9 +41,10 @@ else:
                 "UNITS_COLUMNS",
                 "extreme_units",
                 "feature_components",
+                "scale_of",
                 "spread_of",
             ),
-            "weights": ("Member", "common_layer", "common_pair"),
+            "weights": ("Member", "common_layer", "common_pair", "members_of"),
         },
     )
 
@@ -60,7 +62,9 @@ __all__ = [
     "extreme_units",
     "feature_components",
     "mapped_weights",
+    "members_of",
     "paired_weights",
+    "scale_of",
     "shared_components",
     "spectral_null",
     "spin_null",

@@ -15,7 +15,7 @@ from braid.common import InputError, seed_for
 from braid.concepts.pairs import Paired, paired_weights
 from braid.concepts.pca import explained, left_out, mean_of_finite, principal
 from braid.concepts.surrogates import correlations, spectral_null, spin_null
-from braid.concepts.units import feature_components, spread_of
+from braid.concepts.units import feature_components, scale_of
 from braid.concepts.weights import Member
 from braid.inference.decision import bh, p_values
 
@@ -113,7 +113,8 @@ def cross_modal_components(
         Of these layers.
     params : mapping
         As for `shared_components`; `draws` (refits), optional `sites` ("both", see
-        `paired_weights`); under each of `names` the `folds`, `ridge` and `test` of that analysis.
+        `paired_weights`); under each of `names` the `folds`, `ridge` and `test` of that analysis,
+        and `standardize_features` of its design.
     seed : int
     names : tuple of str
 
@@ -132,8 +133,12 @@ def cross_modal_components(
     n_draws = int(params["draws"])
     if n_draws < 1:
         raise InputError(f"components: draws ({n_draws}) must be at least 1")
-    scales = spread_of(features[0])[1], spread_of(features[1])[1]
     of_each = params[names[0]], params[names[1]]
+    first, second = (
+        scale_of(own, bool(settings.get("standardize_features", False)))
+        for own, settings in zip(features, of_each, strict=True)
+    )
+    scales = first, second
     which = str(params.get("sites", "both"))
     found = [
         pairs

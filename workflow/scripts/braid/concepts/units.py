@@ -68,6 +68,25 @@ def _standardised(features: xr.DataArray, mean: np.ndarray, sd: np.ndarray) -> n
     return np.divide(values - mean, sd, out=np.zeros(values.shape), where=sd > 0)
 
 
+def scale_of(features: xr.DataArray, standardized: bool = False) -> np.ndarray:
+    """Give the standard deviation of each feature in the units of the design, 0 if it is constant.
+
+    A design whose features were z-scored counts in standard deviations already.
+
+    Parameters
+    ----------
+    features : xarray.DataArray, (unit, feature)
+    standardized : bool
+        Whether the design's features were z-scored (`design.standardize_features`).
+
+    Returns
+    -------
+    numpy.ndarray of float64, (features,)
+    """
+    sd = spread_of(features)[1]
+    return np.where(sd > 0, 1.0, 0.0) if standardized else sd
+
+
 def extreme_units(
     loading: xr.DataArray, features: xr.DataArray, units: pd.DataFrame, n: int = 8
 ) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from braid.common import InputError, progress, seed_for
+from braid.common import InputError, progress, read_table, seed_for
 from braid.encoding.design import (
     Source,
     check_aligned,
@@ -45,6 +45,22 @@ class Member:
     response: Source | xr.DataArray
     fit: Source
     sites: pd.DataFrame
+
+
+def members_of(subjects: Sequence[str], **files: Sequence[str]) -> list[Member]:
+    """Put the files of an analysis together, by subject.
+
+    Parameters
+    ----------
+    subjects : sequence of str
+    files : sequence of path
+        `designs`, `responses`, `fits` and `sites`, each in the order of the subjects.
+    """
+    kinds = (files[kind] for kind in ("designs", "responses", "fits", "sites"))
+    return [
+        Member(subject, design, response, fit, read_table(sites))
+        for subject, design, response, fit, sites in zip(subjects, *kinds, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from braid.common import lazy_names
 if TYPE_CHECKING:
     from braid.transfer.alignment import (
         QUALITY_COLUMNS,
+        SIDES,
         aligned,
         aligned_layers,
+        aligned_pairs,
         aligned_weights,
         learn_alignment,
         pair_layers,
@@ -23,8 +25,10 @@ else:
         {
             "alignment": (
                 "QUALITY_COLUMNS",
+                "SIDES",
                 "aligned",
                 "aligned_layers",
+                "aligned_pairs",
                 "aligned_weights",
                 "learn_alignment",
                 "pair_layers",
@@ -36,9 +40,11 @@ else:
 
 __all__ = [
     "QUALITY_COLUMNS",
+    "SIDES",
     "TRANSFER_COLUMNS",
     "aligned",
     "aligned_layers",
+    "aligned_pairs",
     "aligned_weights",
     "learn_alignment",
     "pair_layers",

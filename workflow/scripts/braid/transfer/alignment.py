@@ -89,9 +89,14 @@ def pair_layers(
     return list(zip(heard, seen, strict=True))
 
 
+def aligned_pairs(maps: xr.Dataset) -> list[tuple[str, str]]:
+    """Give the pairs of layers that were aligned: language layer and vision layer."""
+    return [(str(heard), str(seen)) for heard, seen in json.loads(maps.attrs["layers"])]
+
+
 def aligned_layers(maps: xr.Dataset, side: str) -> list[str]:
     """Layers of one side that were aligned."""
-    return [str(pair[SIDES.index(side)]) for pair in json.loads(maps.attrs["layers"])]
+    return [pair[SIDES.index(side)] for pair in aligned_pairs(maps)]
 
 
 def learn_alignment(
@@ -198,7 +203,7 @@ def aligned(features: Features, maps: xr.Dataset, to: str) -> dict[str, xr.DataA
     """
     of = SIDES[1 - SIDES.index(to)]
     found = {}
-    for k, pair in enumerate(json.loads(maps.attrs["layers"])):
+    for k, pair in enumerate(aligned_pairs(maps)):
         names = dict(zip(SIDES, pair, strict=True))
         if names[of] not in features:
             raise InputError(
@@ -220,8 +225,19 @@ def aligned(features: Features, maps: xr.Dataset, to: str) -> dict[str, xr.DataA
     return found
 
 
-def plain_maps(maps: xr.Dataset, pair: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give both maps of a pair of layers in the features' own units, without their means.
+def plain_maps(
+    maps: xr.Dataset, pair: int, standardized: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give both maps of a pair of layers in the units of designs, without their means.
+
+    Parameters
+    ----------
+    maps : xarray.Dataset
+        From `learn_alignment`.
+    pair : int
+        Position of the pair of layers.
+    standardized : sequence of str
+        Sides whose designs have z-scored features; the others' are in the features' own units.
 
     Returns
     -------
@@ -232,7 +248,10 @@ def plain_maps(maps: xr.Dataset, pair: int) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for to, of in (SIDES[::-1], SIDES):
         weights = maps[f"to_{to}_{pair:02d}"].values.astype(np.float64)
-        sd_of, sd_to = (maps[f"sd_{side}_{pair:02d}"].values for side in (of, to))
+        sd_of, sd_to = (
+            np.sign(sd) if side in standardized else sd
+            for side, sd in ((one, maps[f"sd_{one}_{pair:02d}"].values) for one in (of, to))
+        )
         inverse = np.divide(1.0, sd_of, out=np.zeros_like(sd_of), where=sd_of > 0)
         found.append(inverse[:, None] * weights * sd_to)
     return found[0], found[1]
