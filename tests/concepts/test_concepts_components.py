@@ -288,4 +288,4 @@ def test_files_of_subjects_belong_together(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [one.sites["site"].tolist() for one in found] == [["a"], ["b"]]
     with pytest.raises(ValueError, match="zip"):
-        members_of(["a"], designs=["d", "e"], responses=["r"], fits=["f"], sites=["s"])
+        members_of([], designs=["d"], responses=[], fits=[], sites=[])
