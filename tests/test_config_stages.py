@@ -73,7 +73,7 @@ def test_networks_of_a_transfer_through_an_alignment(demo: Callable[..., Any]) -
     )  # fmt: skip
     assert maps["captioned"]["pictures"]["root"] == "results/demo/bids/stimuli/captioned"
     # a network that only an alignment names is read too
-    other = demo(transfers={}, alignments={"one": {
+    other = demo(transfers={}, shared_components={}, alignments={"one": {
         **CAPTIONED, "pairs": {"new": {"language": "all-minilm-l6-v2", "vision": "toy-vit"}}
     }})  # fmt: skip
     assert "all-minilm-l6-v2" in other["registry"]
