@@ -152,6 +152,7 @@ def test_fingerprint_of_a_table(tmp_path):
 def test_contents_leave_out_raw_data_and_records(tmp_path):
     for name in (
         *("tables/sites.tsv", "bids/participants.tsv", "events/a/sub-01.tsv", "units/a.tsv"),
+        *("captioned/a/captions.tsv", "captioned/a/captions/m.json"),
         *("logs/x.log", "benchmarks/x.tsv", "fits/a/m/sub-01.nc", "report.html"),
         *("figures/a.svg", "figures/.snakemake_timestamp", "bids/derivatives/d.nc"),
     ):
@@ -159,7 +160,8 @@ def test_contents_leave_out_raw_data_and_records(tmp_path):
         (tmp_path / name).touch()
     found = contents_of(tmp_path, [tmp_path / "bids", tmp_path.parent / "elsewhere"])
     assert found.tables == ("tables/sites.tsv",)
-    assert found.withheld == ("events/a/sub-01.tsv", "units/a.tsv")
+    captions = "captioned/a/captions.tsv"
+    assert found.withheld == (captions, "events/a/sub-01.tsv", "units/a.tsv")
     assert found.arrays == ("fits/a/m/sub-01.nc",)
     assert found.pages == ("figures/a.svg", "report.html")
 

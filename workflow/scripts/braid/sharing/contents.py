@@ -9,7 +9,7 @@ from pathlib import Path
 _RECORDS = ("benchmarks", "logs")
 """Folders of the results that say how a run went, not what came out: times, hosts, paths."""
 
-_STIMULI = ("events", "units")
+_STIMULI = ("events", "units", "captioned")
 """Folders whose tables repeat the recordings' events and the stimuli's text, which are not ours."""
 
 
