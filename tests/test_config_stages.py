@@ -198,6 +198,10 @@ def test_profiles_share_bootstraps_that_are_alike(demo: Callable[..., Any]) -> N
     ("changes", "message"),
     [
         ({"alignments": {"language": "ieeg_flim"}}, r"alignments\.language.*mean 'ieeg_film'"),
+        (
+            {"alignments": {"language": "ieeg_film", "vision": "ieeg_cutz"}},
+            r"alignments\.vision.*mean 'ieeg_cuts'",
+        ),
         ({"alignments": {"language": "bold_film"}}, "bold_film is not event_locked"),
         ({"multimodal": ["toy-viltt"]}, r"one\.multimodal.*'toy-viltt'; did you mean 'toy-vilt'"),
         ({"matched": ["toy-vilt", "dinov2-base"]}, r"one\.matched.*'dinov2-base'"),

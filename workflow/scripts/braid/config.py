@@ -408,11 +408,10 @@ def _check_integration(entry: Mapping[str, Any], study: Config, place: str) -> N
                         f"{place}.beyond_low_level: {model} and {entry['low_level']} cannot be put "
                         "side by side; both must be networks or lists of networks"
                     )
-        compared = integration_models(integration_roles(entry, analyses, {}))
-        for key in ("layers", "objectives"):
-            for model in entry.get(key, {}):
-                known = [base_of(name) for name in compared]
-                _known(base_of(model), known, f"{place}.{key}")
+    compared = integration_models(integration_roles(entry, analyses, {}))
+    for key in ("layers", "objectives"):
+        for model in entry[key]:
+            _known(base_of(model), map(base_of, compared), f"{place}.{key}")
     if len(datasets) > 1:
         raise InputError(
             f"{place}.alignments: the analyses are of the data sets "
