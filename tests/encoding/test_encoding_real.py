@@ -16,6 +16,21 @@ def zscored(values):
     return (values - values.mean(0)) / values.std(0)
 
 
+SITCOM_TO_SITCOM = {
+    "folds": {
+        "scheme": "holdout",
+        "train": {"task": "sitcomep1"},
+        "test": {"task": "sitcomep2"},
+    },
+    "ridge": {
+        "alphas": {"low": 0, "high": 5, "n": 11},
+        "alpha_scale": "absolute",
+        "select": "mse",
+        "standardize": False,
+    },
+}
+
+
 def song(folder, subject):
     x = [zscored(np.load(folder / f"stimuli/{film}_pc.npy")) for film in FILMS]
     stem = f"sub-{subject:03d}/func/sub-{subject:03d}"
@@ -44,20 +59,7 @@ def song(folder, subject):
 @pytest.mark.parametrize("subject", list(SONG))
 def test_song_sitcom_to_sitcom(shared_data, subject):
     design, response = song(shared_data / "song2023", subject)
-    params = {
-        "folds": {
-            "scheme": "holdout",
-            "train": {"task": "sitcomep1"},
-            "test": {"task": "sitcomep2"},
-        },
-        "ridge": {
-            "alphas": {"low": 0, "high": 5, "n": 11},
-            "alpha_scale": "absolute",
-            "select": "mse",
-            "standardize": False,
-        },
-    }
-    fit = fit_encoding(design, response, params)
+    fit = fit_encoding(design, response, SITCOM_TO_SITCOM)
     assert float(fit["score"].mean()) == pytest.approx(SONG[subject], abs=1e-3)
 
 

@@ -219,7 +219,7 @@ def found_checks(
     for kind, group in clear.groupby("kind"):
         right = group[group["model"].isin(right_models(compare, str(kind)))]
         if len(right):
-            found[str(kind)] = _found(right)
+            found[str(kind)] = found_of(right)
     if not found:
         return []
     every = pd.concat(found.values())
@@ -317,7 +317,7 @@ def transfer_checks(
     rows = [*silent_checks(stage, sites, compare), *found_checks(stage, sites, compare)]
     part = sites[sites["partial"] & sites["model"].isin(right_models(compare, "language"))]
     if len(part):
-        found = _found(part)
+        found = found_of(part)
         share, bound = found.mean(), upper_bound(len(found))
         threshold = f"> {bound:.4f} (95 % binomial bound of {NOMINAL})"
         measure = f"share of {len(found)} sum sites found"
@@ -362,7 +362,7 @@ def _compared(table: pd.DataFrame, planted: pd.DataFrame, analysis: str) -> pd.D
     return table[table["analysis"] == analysis].merge(planted, on=["subject", "site"])
 
 
-def _found(sites: pd.DataFrame) -> pd.Series:
+def found_of(sites: pd.DataFrame) -> pd.Series:
     """Whether each site is significant for at least one model."""
     return true_of(sites["significant"]).groupby([sites["subject"], sites["site"]]).any()
 

@@ -11,11 +11,18 @@ import xarray as xr
 from scipy import stats
 
 from braid.common import InputError
-from braid.inference.evaluation import NOMINAL, lower_bound, row_of, true_of, upper_bound
+from braid.inference.evaluation import (
+    FOUND,
+    NOMINAL,
+    found_of,
+    lower_bound,
+    row_of,
+    true_of,
+    upper_bound,
+)
 from braid.inference.expectations import EVALUATION_COLUMNS
 
 STAGE = "crossmodal_transfer"
-FOUND = 0.8  # share of clearly driven voxels that has to be found
 RECOVERED = 0.9  # correlation with the planted places on a dimension
 HELD_OUT = "sign_loo"
 
@@ -141,11 +148,6 @@ def evaluate_shared(
     return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
 
 
-def _found(part: pd.DataFrame) -> pd.Series:
-    """Whether each voxel is significant for at least one pair."""
-    return true_of(part["significant"]).groupby([part["subject"], part["site"]]).any()
-
-
 def _clear(sites: pd.DataFrame, kind: str) -> pd.DataFrame:
     return sites[(sites["kind"] == kind) & true_of(sites["clear"])]
 
@@ -169,7 +171,7 @@ def _at_most(measure: str, hits: pd.Series) -> list[dict[str, Any]]:
 
 
 def _shared(name: str, raw: pd.DataFrame) -> list[dict[str, Any]]:
-    hits = _found(_clear(raw, "shared"))
+    hits = found_of(_clear(raw, "shared"))
     return _at_least(f"{name}: share of {{n}} clearly driven shared voxels found", hits)
 
 
@@ -191,7 +193,7 @@ def _inverted(name: str, sites: pd.DataFrame) -> list[dict[str, Any]]:
         f"{name}: share of {{n}} clearly driven inverted voxels with a negative raw score", below
     )
     where = "with the sign of the other runs"
-    hits = _found(_clear(turned, "inverted"))
+    hits = found_of(_clear(turned, "inverted"))
     rows += _at_least(f"{name}: share of {{n}} clearly driven inverted voxels found {where}", hits)
     for pair, part in turned[turned["kind"] == "silent"].groupby("model", sort=False):
         measure = f"{name}: share of {{n}} silent voxels called significant by {pair} {where}"
