@@ -430,6 +430,12 @@ def test_mixed_share_covers_the_share_of_a_typical_subject():
     assert mixed_share([np.zeros(40), np.zeros(30)]) == {}
 
 
+def test_the_same_electrodes_give_the_same_share_to_the_last_digit():
+    rng = np.random.default_rng(3)
+    values = [rng.uniform(size=40) < rate for rate in (0.1, 0.2, 0.3)]
+    assert mixed_share(values) == mixed_share(values)
+
+
 def test_profiles_differ_where_the_paper_does():
     recommended, paper = settings(), settings("paper2024")
     assert set(recommended) == set(paper) == set(PROFILES["paper2024"])
