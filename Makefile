@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 STUDY ?= haxby
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo study share test test-slurm test-envs bench bench-bootstrap calibrate calibrate-integration lint format toys lock clean
+.PHONY: help env demo study share test test-slurm test-envs bench bench-bootstrap bench-transfer calibrate calibrate-integration lint format toys lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -53,6 +53,9 @@ bench: $(READY) ## Time and memory of the ridge solver beside himalaya's, speed 
 
 bench-bootstrap: $(READY) ## Time and memory of a tenth of one event bootstrap of study 1 (11 minutes)
 	@$(BIN)/python tests/bench/bootstrap.py
+
+bench-transfer: $(READY) ## Memory of a tenth of a whole-brain transfer beside its plan (20 minutes)
+	@$(BIN)/python tests/bench/transfer.py
 
 calibrate: $(READY) ## Measure error rates and coverage of the statistics (10 minutes)
 	@$(BIN)/python tests/calibrate/calibrate.py

@@ -45,7 +45,10 @@ def rows(schema: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> Ite
         text = full.get("description", "").replace("|", "\\|")
         yield f"| `{prefix}{name}` | {kind(full)} | {default} | {text} |"
         documented = {name, part.get("$ref", "").rsplit("/", 1)[-1]} & set(SECTIONS)
-        if full.get("type") == "object" and "properties" in full and not documented:
+        inner = full.get("properties", {})
+        # keys without a description of their own are told of by that of the object
+        told = full.get("type") == "object" or all("description" in part for part in inner.values())
+        if "object" in full.get("type", "") and inner and told and not documented:
             yield from rows(full, root, f"{prefix}{name}.")
 
 

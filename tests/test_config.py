@@ -91,6 +91,43 @@ def test_names_that_must_agree(demo, change, message):
         study.prepare(demo, SCHEMAS)
 
 
+def test_profile_huth_is_what_the_keys_say_unless_they_are_given(demo):
+    folds = demo["analyses"]["bold_story"]["folds"] = {"scheme": "runs"}
+    demo["analyses"]["bold_film"]["folds"] = folds  # as an anchor of YAML shares it
+    demo["analyses"]["bold_story"]["ridge"] = {"profile": "huth", "memory_mb": 900}
+    demo["seed"] = 12
+    prepared = study.prepare(demo, SCHEMAS)["analyses"]
+    story, film = prepared["bold_story"], prepared["bold_film"]
+    assert story["folds"]["inner"] == {"length": 40, "held": None, "draws": 50, "seed": 12}
+    assert story["ridge"]["alphas"] == {"low": 1, "high": 3, "n": 10}
+    assert story["ridge"]["alpha_scale"] == "squared"
+    assert story["ridge"]["standardize"] is False
+    assert story["ridge"]["select"] == "r" and story["ridge"]["memory_mb"] == 900
+    assert film["folds"]["inner"] == 5
+    assert film["ridge"]["alpha_scale"] == "trace" and film["ridge"]["standardize"] is True
+    chunks = study.chunks_of(story["folds"])
+    assert chunks["draws"] == 50 and study.chunks_of(film["folds"]) is None
+
+    demo["analyses"]["bold_story"]["ridge"]["alpha_scale"] = "absolute"
+    demo["analyses"]["bold_story"]["folds"] = {"scheme": "runs", "inner": {"held": 125}}
+    story = study.prepare(demo, SCHEMAS)["analyses"]["bold_story"]
+    assert story["ridge"]["alpha_scale"] == "absolute" and story["folds"]["inner"]["held"] == 125
+    assert story["ridge"]["alphas"] == {"low": 1, "high": 3, "n": 10}
+
+
+def test_what_draws_inner_folds_is_checked(demo):
+    folds = demo["analyses"]["bold_story"]["folds"]
+    folds["inner"] = {"lenght": 20}
+    with pytest.raises(InputError, match=r"'lenght' in 'analyses.bold_story.folds.inner'.*length"):
+        study.prepare(demo, SCHEMAS)
+    folds["inner"] = {"draws": 0}
+    with pytest.raises(InputError, match=r"analyses.bold_story.folds.inner.draws"):
+        study.prepare(demo, SCHEMAS)
+    folds["inner"] = 1
+    with pytest.raises(InputError, match=r"analyses.bold_story.folds.inner"):
+        study.prepare(demo, SCHEMAS)
+
+
 def test_a_broken_yaml_is_named_with_its_line(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("study: x\n  seed: [1\n")

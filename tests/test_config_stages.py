@@ -10,6 +10,7 @@ import pytest
 
 from braid.common import InputError
 from braid.config import (
+    has_timing,
     integration_layer,
     integration_models,
     integration_roles,
@@ -53,6 +54,28 @@ CAPTIONED = {
     "pictures": {"root": "{results}/pictures"},
     "pairs": {"two": {"language": "toy-bert", "vision": "toy-vit"}},
 }
+
+
+def test_repeats_name_tasks_of_the_analysis(demo: Callable[..., Any], root: Path) -> None:
+    analyses = read_yaml(root / "config" / "config.yaml")["analyses"]
+    analyses["seen"]["repeats"] = [{"task": ["silentfilm"]}, {"task": "storry"}]
+    with pytest.raises(InputError, match=r"seen\.repeats\.1\.task: unknown name 'storry'"):
+        demo(analyses=analyses)
+    analyses["seen"]["repeats"] = [{"acquisition": "repeat", "task": "silentfilm"}]
+    assert demo(analyses=analyses)["analyses"]["seen"]["repeats"] == analyses["seen"]["repeats"]
+
+
+def test_lags_are_scanned_in_volumes_that_are_fitted(demo: Callable[..., Any], root: Path) -> None:
+    study = demo()
+    timed = {name for name, entry in study["analyses"].items() if has_timing(entry)}
+    assert timed == {"seen"}
+    analyses = read_yaml(root / "config" / "config.yaml")["analyses"]
+    for entry in analyses.values():
+        entry.pop("timing", None)
+    filled = demo(analyses=analyses)["analyses"]
+    timed = {name for name, entry in filled.items() if has_timing(entry)}
+    assert timed == {"bold_film", "bold_story", "seen", "heard"}  # none of iEEG
+    assert filled["seen"]["timing"] == {"lags": [-3, -2, -1, 0, 1, 2, 3], "targets": 200}
 
 
 def captioned(language: str, vision: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def spec(root: Path, task: str, **keys: Any) -> dict[str, Any]:
 def study_of(name: str, root: Path, network: str) -> dict[str, Any]:
     """Study of one analysis that is what config/datasets says, prepared as for a run."""
     entry = read_yaml(ROOT / "config" / "datasets" / f"{name}.yaml")
-    analysis = {key: entry[key] for key in ("units", "design", "folds")}
+    analysis = {key: entry[key] for key in ("units", "design", "repeats", "folds") if key in entry}
     analysis |= {"dataset": name, "tasks": entry["dataset"]["tasks"], "models": [network]}
     study = {
         "study": "entry",
@@ -153,6 +154,7 @@ def run_through(
     units: dict[str, Any],
     design: dict[str, Any],
     dataset: dict[str, Any] | None = None,
+    repeats: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[xr.DataArray, xr.Dataset, pd.DataFrame, dict[str, np.ndarray]]:
     """Index, clean, list events and units, cut responses, and lay out random features."""
     dataset = dataset or spec(root, task)
@@ -161,7 +163,7 @@ def run_through(
     cleaned = preprocess_parcels(rows, root, dataset["preprocess"])
     events = events_of(rows, root, units)
     table = units_of([events])
-    response, _ = responses_of(cleaned.signal, events, design)
+    response, _ = responses_of(cleaned.signal, events, design, repeats)
     values = np.random.default_rng(1).normal(size=(len(table), 3)).astype(np.float32)
     names = table["unit"].to_numpy(str)
     feature = xr.DataArray(values, dims=("unit", "feature"), coords={"unit": names})

@@ -34,15 +34,16 @@ def made(name, folder):
 
 @pytest.mark.parametrize(
     ("name", "network", "volumes"),
-    [("ds003020", "gpt2", 55), ("shortclips", "dinov2", 76), ("popham2021", "gpt2", 55)],
+    [("ds003020", "gpt2", 55), ("shortclips", "dinov2", 22), ("popham2021", "gpt2", 55)],
 )
 def test_a_study_names_it_as_its_entry_says(tmp_path, name, network, volumes):
     root = made(name, tmp_path)
     study = world.study_of(name, root, network)
     analysis, dataset = study["analyses"]["own"], study["datasets"][name]
     response, built, _, _ = world.run_through(
-        root, analysis["tasks"][0], "01", analysis["units"], analysis["design"], dataset
-    )
+        root, analysis["tasks"][0], "01", analysis["units"], analysis["design"], dataset,
+        analysis["repeats"],
+    )  # fmt: skip
     assert response.sizes["sample"] == built.sizes["sample"] == volumes
     assert str(response["target"].values[0]) == "voxel-000000"
     values = built["layer_00"]

@@ -92,6 +92,21 @@ def test_repeats_share_their_units_and_give_a_ceiling(imported):
     assert from_repeats(repeats).n == 10
 
 
+def test_repeats_are_averaged_as_the_laboratory_does(imported):
+    """Z-score per run, mean over repeats, z-score again."""
+    _, out, made = imported
+    response, built, _, _ = world.run_through(
+        out, "film", "01", FRAMES, DESIGN, repeats=[{"acquisition": "test"}]
+    )
+    assert response.sizes["sample"] == built.sizes["sample"] == 16 + 6
+
+    def z(values):
+        return (values - values.mean(axis=-2, keepdims=True)) / values.std(axis=-2, keepdims=True)
+
+    expected = z(z(made["Y_test"][:, :, [0, 1, 3, 5]].astype(float)).mean(axis=0))
+    np.testing.assert_allclose(response.values[response["run"] == 0], expected, atol=1e-5)
+
+
 def test_voxels_with_nan_are_counted_and_left_out(imported):
     _, out, _ = imported
     report = read_table(out / "sub-01" / "sub-01_import.tsv")

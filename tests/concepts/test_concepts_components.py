@@ -251,7 +251,7 @@ def test_extreme_units_by_hand() -> None:
         {
             "unit": names[::-1],
             "stimulus": "film.mkv",
-            "stimulus_time": [3.0, 2, 1, 0],
+            "stimulus_time": [30.0, 20, 10, 0],
             "text": ["D", "C", "B", "A"],
         }
     )
@@ -259,9 +259,13 @@ def test_extreme_units_by_hand() -> None:
     assert list(found.columns) == list(UNITS_COLUMNS)
     assert list(found["unit"]) == ["d", "a", "b", "d"]
     assert list(found["end"]) == ["top", "bottom"] * 2
-    assert list(found["text"]) == ["D", "A", "B", "D"] and list(found["time"]) == [3, 0, 1, 3]
+    assert list(found["text"]) == ["D", "A", "B", "D"] and list(found["time"]) == [30, 0, 10, 30]
     np.testing.assert_allclose(found["projection"][0], 3 / np.sqrt(5))
     assert len(extreme_units(loading, features, table, n=10)) == 8
+    # of moments of one scene the most extreme one is taken
+    near = table.assign(stimulus_time=[30.0, 28, 10, 0])
+    found = extreme_units(loading, features, near, n=10)
+    assert found.loc[found["component"] == 1, "unit"].tolist() == ["d", "a", "b"]
     with pytest.raises(InputError, match="unit a has features but stands in no row"):
         extreme_units(loading, features, table[table["unit"] != "a"])
 

@@ -23,6 +23,7 @@ from braid.concepts import (
     extreme_units,
     feature_components,
     mapped_weights,
+    other_units,
     paired_weights,
     shared_components,
     spread_of,
@@ -173,6 +174,26 @@ def test_arrays_hold_what_the_table_says(world: World, found: Found, tmp_path: P
     assert len(ends) == 4 * 2 * 3
     top = ends[(ends["component"] == 1) & (ends["end"] == "top")]["projection"]
     assert top.min() > 2
+
+
+def test_units_of_the_other_model_are_taken_into_the_space_by_hand() -> None:
+    names = ["a", "b", "c", "d"]
+    own = xr.DataArray(
+        np.array([[0.0, 0], [2, 0], [0, 4], [2, 4]]), {"unit": list("wxyz")}, ("unit", "feature")
+    )
+    other = xr.DataArray(
+        np.array([[1.0, 9, 5], [2, 9, 5], [3, 9, 9], [4, 9, 9]]), {"unit": names},
+        ("unit", "feature"),
+    )  # fmt: skip
+    to = np.array([[2.0, 0], [0, 0], [0, -1]])
+    loading = xr.DataArray(np.eye(2), dims=("feature", "component"), coords={"component": [1, 2]})
+    units = pd.DataFrame({"unit": names, "stimulus": "film", "stimulus_time": np.arange(4) * 9.0})
+    found = other_units(loading, own, other, to, units, n=1)
+    assert found["unit"].tolist() == ["d", "a", "a", "d"]
+    # (4 - 2.5) * 2 over the sd of the own feature, 1; and -(5 - 7) over 2
+    np.testing.assert_allclose(found["projection"], [3, -3, 1, -1])
+    scored = other_units(loading, own, other, to, units, (True, True), n=1)
+    np.testing.assert_allclose(scored["projection"][0], 1.5 / np.sqrt(1.25) * 2)
 
 
 @pytest.mark.parametrize("kind", ["apart", "deaf", "planted"])

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from braid.common import InputError
+from braid.encoding.fit import whole_fold
 from braid.encoding.folds import make_folds
 from braid.encoding.layout import layout_of
+from braid.encoding.missing import folds_within
 
 LABELS = ["task-a_run-01", "task-a_run-02", "ses-2_task-b", "task-c_acq-x"]
 
@@ -98,9 +100,75 @@ def test_holdout_filters_by_entity(runs, wanted, chosen):
     assert set(runs[fold.train]) == chosen
 
 
+def test_drawn_inner_folds_hold_out_whole_chunks_of_the_training_rows(runs):
+    inner = {"length": 7, "held": 3, "draws": 20, "seed": 4}
+    folds = make_folds(runs, times_of(runs), "runs", run_labels=LABELS, inner=inner)
+    for fold in folds:
+        place = {int(row): number for number, row in enumerate(fold.train)}
+        chosen = []
+        for split in fold.inner:
+            at = np.array([place[int(row)] for row in split.test]).reshape(3, 7)
+            assert np.all(at[:, 0] % 7 == 0) and np.all(np.diff(at) == 1)
+            assert np.array_equal(np.sort(np.r_[split.train, split.test]), fold.train)
+            chosen.append(tuple(at[:, 0] // 7))
+        assert len(fold.inner) == 20 and len(set(chosen)) > 10
+        # every chunk but the rest at the end is held out some time
+        assert {chunk for one in chosen for chunk in one} == set(range(len(fold.train) // 7))
+
+
+def test_draws_depend_on_the_seed_and_the_fold_alone(runs):
+    def held(seed, count=None, runs=runs):
+        inner = {"length": 5, "held": 4, "draws": 6, "seed": seed}
+        folds = make_folds(runs, times_of(runs), "runs", run_labels=LABELS[:count], inner=inner)
+        return [[split.test for split in fold.inner] for fold in folds]
+
+    first, again, other = held(1), held(1), held(2)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    equal = np.repeat([0, 1, 2, 3], 40)
+    by_fold = [np.array(fold) % 40 for fold in held(1, runs=equal)]
+    assert not np.array_equal(by_fold[0], by_fold[1])
+
+
+def test_a_fifth_is_held_out_and_the_embargo_kept(runs):
+    folds = make_folds(
+        runs, times_of(runs), "blocks", n=4, embargo=3.0, inner={"length": 10, "draws": 5}
+    )
+    times = times_of(runs)
+    for fold in folds:
+        for split in fold.inner:
+            assert len(split.test) == 10 * -(-len(fold.train) // 50)
+            same = runs[split.train][:, None] == runs[split.test]
+            distance = np.abs(times[split.train][:, None] - times[split.test])
+            assert distance[same].min() >= 3.0
+            assert not set(split.train) & set(fold.test)
+
+
+def test_all_rows_draw_chunks_of_their_own(runs):
+    inner = {"length": 10, "held": 3, "draws": 8}
+    folds = make_folds(runs, times_of(runs), "runs", run_labels=LABELS, inner=inner)
+    rows = np.arange(len(runs))
+    whole = whole_fold(folds, rows)
+    assert len(whole.inner) == 8
+    for split in whole.inner:
+        assert np.array_equal(np.sort(np.r_[split.train, split.test]), rows)
+        assert len(split.test) == 30
+    # without the rows that a target lacks, chunks are those of the rows that it has
+    there = np.delete(rows, [4, 90])
+    lacking = folds_within(folds, np.isin(rows, there), "responses")
+    assert [len(split.test) for split in whole_fold(lacking, there).inner] == [30] * 8
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"scheme": "runs", "inner": {"length": 40, "held": 2}},
+            "the 100 training rows of fold task-a_run-01 make 2 chunks of 40, of which 2 cannot",
+        ),
+        ({"scheme": "runs", "inner": {"draws": 0}}, "folds.inner.draws: 0 is too few"),
+        ({"scheme": "runs", "inner": {"lenght": 3}}, "'lenght' is not one of length, held"),
+        ({"scheme": "halves", "n": 3, "inner": {"length": 3}}, "leave 'inner' out"),
         ({"scheme": "blocks"}, "needs at least 2 blocks"),
         ({"scheme": "blocks", "n": 1000}, "1000 blocks of only 140 samples"),
         ({"scheme": "block", "n": 3}, "'block' is not one of blocks, halves, runs, holdout"),

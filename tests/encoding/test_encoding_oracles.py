@@ -5,6 +5,8 @@ that centring changes nothing, and twice the Gram matrix: ridge without intercep
 ours on the mirrored rows at 2 L.
 """
 
+import json
+
 import numpy as np
 import pytest
 from scipy.io import loadmat
@@ -12,9 +14,16 @@ from sklearn.linear_model import Ridge
 from sklearn.linear_model import RidgeCV as SklearnRidgeCV
 from sklearn.model_selection import KFold
 
-from braid.encoding import Fold, RidgeCV, Split, make_grid
+from braid.encoding import Fold, RidgeCV, Split, make_folds, make_grid
 from braid.encoding.design import delayed
-from braid.encoding.solver import FORMS, fit_fixed, prepare, score_fixed, select_alpha
+from braid.encoding.solver import (
+    FORMS,
+    fit_fixed,
+    inner_scores,
+    prepare,
+    score_fixed,
+    select_alpha,
+)
 
 ALPHAS = np.logspace(-1, 5, 13)
 # the stated agreement of an independent solution; a Gram matrix squares the condition number,
@@ -145,18 +154,29 @@ def test_huth_lab_alphas_may_count_in_the_largest_singular_value(huth):
     assert weights == pytest.approx(huth["ridge_wt_normalpha"], abs=1e-12)
 
 
-@pytest.mark.parametrize("which", ["boot", "boot_single_alpha"])
-def test_huth_lab_chooses_alpha_by_the_mean_r_over_held_out_chunks(huth, which):
+def huth_splits(huth, which):
+    """Held-out rows as the file has them; mirror images train too."""
     n = len(huth["X_train"])
-    x, y = mirrored(huth["X_train"], huth["Y_train"])
-    rows = np.arange(n)
-    splits = []
     for held in huth[f"{which}_held_out_rows"]:
-        train = np.setdiff1d(rows, held)
-        splits.append(Split(np.r_[train, train + n], held))
-    penalties = 2 * huth["alphas"] ** 2
-    grid = make_grid(penalties, "absolute")
-    fold = Fold("all", np.arange(2 * n), np.arange(2 * n), tuple(splits))
+        train = np.setdiff1d(np.arange(n), held)
+        yield Split(np.r_[train, train + n], held)
+
+
+@pytest.fixture(params=[False, True], ids=["matrices of atoms", "matrices from rows"])
+def from_rows(request, monkeypatch):
+    """Whether what belongs to each atom is stored, or made from rows as for many of them."""
+    if request.param:
+        for module in ("gram", "planner"):
+            monkeypatch.setattr(f"braid.encoding.{module}.MANY", 2)
+
+
+@pytest.mark.parametrize("which", ["boot", "boot_single_alpha"])
+def test_huth_lab_chooses_alpha_by_the_mean_r_over_held_out_chunks(huth, which, from_rows):
+    x, y = mirrored(huth["X_train"], huth["Y_train"])
+    splits = list(huth_splits(huth, which))
+    grid = make_grid(np.sqrt(2) * huth["alphas"], "squared")
+    rows = np.arange(len(x))
+    fold = Fold("all", rows, rows, tuple(splits))
     problem = prepare(x, [fold], grid, False, dtype=np.float64)
     alpha, _ = select_alpha(problem, problem.arrange(y), fold, grid, "r")
 
@@ -164,15 +184,65 @@ def test_huth_lab_chooses_alpha_by_the_mean_r_over_held_out_chunks(huth, which):
     problem = prepare(x, each, grid, False, nested=False, dtype=np.float64)
     block = problem.arrange(y)
     corrs = np.stack(
-        [score_fixed(problem, block, np.full((6, y.shape[1]), penalty)) for penalty in penalties]
+        [
+            score_fixed(problem, block, np.full((6, y.shape[1]), penalty))
+            for penalty in grid.absolute(np.nan)
+        ]
     )
     expected = huth[f"{which}_corrs"].transpose(0, 2, 1)
     assert corrs == pytest.approx(expected, abs=1e-10)
     if which == "boot":
         assert np.sqrt(alpha / 2) == pytest.approx(huth["boot_alphas"])  # 25 of 25
+        assert len(np.unique(alpha)) > 5
     else:
         best = huth["alphas"][corrs.mean(axis=(1, 2)).argmax()]
         assert huth["boot_single_alpha_alphas"] == pytest.approx(best)
+
+
+def test_huth_lab_bootstrap_ridge_from_penalties_to_predictions(huth, from_rows):
+    cv = [(split.train, split.test) for split in huth_splits(huth, "boot")]
+    alphas = np.sqrt(2) * huth["alphas"]
+    ours = RidgeCV(alphas, alpha_scale="squared", cv=cv, select="r")
+    ours.fit(*mirrored(huth["X_train"], huth["Y_train"]))
+    assert np.sqrt(ours.alpha_ / 2) == pytest.approx(huth["boot_alphas"])  # 25 of 25
+    weights = ours.coef_.T
+    assert weights == pytest.approx(huth["boot_wt"], abs=1e-12)
+    r = pearson(ours.predict(huth["X_test"]), huth["Y_test"])
+    assert r == pytest.approx(huth["boot_test_corr"], abs=1e-10)
+    assert (r.mean(), r.max()) == pytest.approx((0.1864, 0.5753), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("select", "name"), [("r", "use_corr"), ("signed_root_r2", "signed_sqrt_r2")]
+)
+def test_huth_lab_scores_of_each_alpha(huth, select, name):
+    x, y = mirrored(huth["X_train"], huth["Y_train"])
+    n, m = len(x), len(huth["X_test"])
+    x, y = np.concatenate([x, huth["X_test"]]), np.concatenate([y, huth["Y_test"]])
+    grid = make_grid(np.sqrt(2) * huth["alphas"], "squared")
+    split = Split(np.arange(n), np.arange(n, n + m))
+    fold = Fold("test", split.train, split.test, (split,))
+    problem = prepare(x, [fold], grid, False, dtype=np.float64)
+    found = inner_scores(problem, problem.arrange(y), split, grid, select)
+    assert found == pytest.approx(huth[f"ridge_corr_{name}"], abs=1e-10)
+
+
+def test_huth_lab_chunks_are_ones_that_we_may_draw(huth):
+    settings = json.loads(str(huth["settings_json"]))
+    n, length = len(huth["X_train"]), settings["chunklen"]
+    inner = {"length": length, "held": settings["nchunks"], "draws": settings["nboots"]}
+    rest = np.zeros(60, dtype=int)
+    runs = np.r_[np.zeros(n, dtype=int), rest + 1]
+    times = np.r_[np.arange(n), np.arange(len(rest))] * 2.0
+    (fold,) = make_folds(
+        runs, times, "holdout", train={"run": 0}, test={"run": 1}, inner=inner,
+    )  # fmt: skip
+    held = [split.test for split in fold.inner]
+    assert np.shape(held) == huth["boot_held_out_rows"].shape
+    for rows in [*held, *np.sort(huth["boot_held_out_rows"], axis=1)]:
+        starts = rows.reshape(-1, length)[:, 0]
+        assert np.all(starts % length == 0) and len(set(starts)) == settings["nchunks"]
+        assert np.array_equal(rows, (starts[:, None] + np.arange(length)).ravel())
 
 
 def test_huth_lab_delays(huth):

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from braid.common import BraidError, InputError
 from braid.encoding.folds import make_folds
 from braid.encoding.grid import choose, make_grid
-from braid.encoding.planner import plan_memory
+from braid.encoding.planner import MANY, plan_memory
 from braid.encoding.solver import (
     centred,
     cross_validate,
@@ -92,15 +92,54 @@ def test_forms_equal_direct_solutions(shape, form, dtype):
 def test_choice_of_penalties_equals_a_plain_loop(form, select):
     """Nested choice by an independent loop: scaling, embargo and inner folds included."""
     x, y = data(160, 10, 9, noise=8.0)
-    folds = folds_for(160, embargo=3.0)
+    check_choice(x, y, folds_for(160, embargo=3.0), form, select, standardize=True)
+
+
+@pytest.mark.parametrize("embargo", [0.0, 2.0])
+@pytest.mark.parametrize("p", [10, 25])  # fewer and more than held-out rows
+@pytest.mark.parametrize("form", ["gram", "streamed", "kernel", "svd"])
+def test_choice_on_many_drawn_chunks_equals_a_plain_loop(form, p, embargo):
+    x, y = data(320, p, 4, noise=8.0)
+    runs, times = np.repeat([0, 1], 160), np.tile(np.arange(160.0), 2)
+    inner = {"length": 2, "draws": 12, "held": 9}
+    folds = make_folds(runs, times, "runs", embargo=embargo, inner=inner)
+    # scaling within training sets is not for the kernel form
+    problem = check_choice(x, y, folds, form, "r", standardize=form != "kernel" and not embargo)
+    assert problem.form.layout.n_atoms > MANY
+    if form in ("gram", "streamed"):
+        assert problem.form._grams.shape == (1, p, p)
+
+
+def test_matrices_made_from_rows_give_what_stored_ones_give(monkeypatch):
+    x, y = data(320, 12, 300)
+    runs, times = np.repeat([0, 1], 160), np.tile(np.arange(160.0), 2)
+    inner = {"length": 2, "draws": 12}
+    folds = make_folds(runs, times, "runs", inner=inner)
+    grid = make_grid({"low": -1, "high": 4, "n": 6}, "trace")
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        *_, found = run(x, y, folds, grid, "gram", dtype, True)
+        with monkeypatch.context() as patched:
+            for module in ("gram", "planner"):
+                patched.setattr(f"braid.encoding.{module}.MANY", 1000)
+            stored, *_, expected = run(x, y, folds, grid, "gram", dtype, True)
+        assert len(stored.form._grams) > MANY
+        assert np.mean(found.index == expected.index) > (0.99 if dtype is np.float32 else 1 - 1e-9)
+        same = found.index == expected.index
+        assert found.score[same] == pytest.approx(expected.score[same], abs=tolerance)
+        assert found.validation[same] == pytest.approx(expected.validation[same], abs=tolerance)
+
+
+def check_choice(x, y, folds, form, select, standardize):
+    """Compare with a loop over folds and penalties."""
     grid = make_grid([1.0, 10.0, 100.0, 1e3, 1e4], "absolute")
-    *_, found = run(x, y, folds, grid, form, np.float64, standardize=True, select=select)
+    problem, *_, found = run(x, y, folds, grid, form, np.float64, standardize, select)
     for number, fold in enumerate(folds):
         metric = np.zeros((len(grid.values), y.shape[1]))
         r = np.zeros_like(metric)
         for position, alpha in enumerate(grid.values):
             for split in fold.inner:
-                expected = direct(x, y, split.train, split.test, [alpha] * y.shape[1], True)
+                penalty = [alpha] * y.shape[1]
+                expected = direct(x, y, split.train, split.test, penalty, standardize)
                 error = ((y[split.test] - expected) ** 2).mean(0)
                 r_inner = r_of(expected, y[split.test])
                 metric[position] += {
@@ -112,6 +151,7 @@ def test_choice_of_penalties_equals_a_plain_loop(form, select):
         assert np.array_equal(found.index[number], metric.argmax(0))
         best = np.take_along_axis(r, metric.argmax(0)[None], 0)[0]
         assert found.validation[number] == pytest.approx(best, abs=1e-9)
+    return problem
 
 
 def test_trace_scale_counts_in_mean_eigenvalues_of_the_training_rows():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from braid.common import InputError
-from braid.inference import EVALUATION_COLUMNS, evaluate_crossmodal
+from braid.inference import EVALUATION_COLUMNS, evaluate_ceilings, evaluate_crossmodal
 
 KINDS = ["shared"] * 20 + ["inverted"] * 10 + ["vision"] * 40 + ["language"] * 40 + ["silent"] * 60
 PAIRS = ("one", "two")
@@ -105,3 +105,44 @@ def test_pairs_are_compared_only_with_one_that_is_multimodal():
 def test_voxels_without_a_truth_are_refused():
     with pytest.raises(InputError, match="none of the sites of transfer 'there' is in it"):
         evaluate_crossmodal({"there": table().assign(subject="09")}, truth(), {})
+
+
+def ceilings(error=1.0, shift=0.0, n=400):
+    """Estimates with errors of the expected size (times `error`), and their truth."""
+    rng = np.random.default_rng(3)
+    driven = np.arange(n) < n // 4
+    true, sd = np.where(driven, rng.uniform(0.05, 0.7, n), 0.0), np.where(driven, 0.08, 0.1)
+    sites = [f"v{number}" for number in range(n)]
+    planted = {"repeated_signal": true, "repeated_sd": sd}
+    table = pd.DataFrame({"subject": "04", "site": sites})
+    noise = error * sd * rng.standard_normal(n) + shift
+    found = table.drop(columns="subject").assign(signal=true + noise)
+    return {("seen", "04"): found}, table.assign(**planted)
+
+
+def test_ceilings_with_the_expected_errors_pass():
+    made = evaluate_ceilings(*ceilings())
+    assert made["pass"].all(), made.to_string()
+    assert len(made) == 4 and set(made["stage"]) == {"crossmodal_transfer"}
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        ({"error": 1.6}, ["driven voxels whose", "silent voxels whose", "r of estimated"]),
+        ({"shift": 0.03}, ["mean share of signal over 300 silent"]),
+        ({"shift": 0.2}, ["driven voxels whose", "silent voxels whose", "mean share"]),
+    ],
+)
+def test_ceilings_with_other_errors_fail(change, failing):
+    made = evaluate_ceilings(*ceilings(**change))
+    failed = made.loc[~made["pass"], "measure"].tolist()
+    assert len(failed) == len(failing)
+    assert all(any(part in measure for measure in failed) for part in failing), failed
+
+
+def test_ceilings_need_a_truth_of_their_voxels():
+    tables, planted = ceilings()
+    assert evaluate_ceilings(tables, planted.drop(columns="repeated_sd")).empty
+    with pytest.raises(InputError, match="none of the sites with a ceiling of analysis 'seen'"):
+        evaluate_ceilings(tables, planted.assign(subject="05"))

@@ -337,6 +337,32 @@ def test_fmriprep_derivatives(bold):
     assert quality["framewise displacement"] == pytest.approx(expected, rel=1e-6)
 
 
+def times(cleaned):
+    quality = cleaned.quality.set_index("measure")["value"]
+    return {name: value for name, value in quality.items() if name.startswith("slice time")}
+
+
+def test_slice_times_are_told_where_the_sidecars_do(bold):
+    data, _ = head()
+    index, root = bold({"task-film": data}, TR)
+    assert times(preprocess_bold(index, root, {})) == {}
+    # all slices in the first second of two
+    (root / "task-film_bold.json").write_text(json.dumps({"SliceTiming": [0.0, 0.5]}))
+    found = times(preprocess_bold(index, root, {}))
+    assert found == {"slice time shift": pytest.approx(-0.5), "slice time spread": 0.5}
+
+
+def test_slice_times_of_a_derivative_are_its_own(bold):
+    index, root, _, _ = fmriprep(bold)
+    (root / "task-film_bold.json").write_text(json.dumps({"SliceTiming": [0.0, 0.5]}))
+    assert times(preprocess_bold(index, root, {}))["slice time shift"] == pytest.approx(-0.5)
+    corrected = {"SliceTimingCorrected": True, "StartTime": 0.25}
+    sidecar = root / "derivatives" / "fmriprep" / "task-film_bold.json"
+    sidecar.write_text(json.dumps(corrected))
+    found = times(preprocess_bold(index, root, {}))
+    assert found == {"slice time shift": pytest.approx(-0.75), "slice time spread": 0.0}
+
+
 def test_fmriprep_strategies_of_nilearn(bold):
     index, root, motion, _ = fmriprep(bold)
     wanted = {"strategy": ["motion", "wm_csf"], "motion": "basic", "wm_csf": "basic"}

@@ -16,7 +16,7 @@ from braid.common import rng, write_array, write_json, write_table
 from braid.concepts import COMPONENTS_COLUMNS, UNITS_COLUMNS
 from braid.config import models_of
 from braid.probe import PROBES_COLUMNS
-from braid.transfer import TRANSFER_COLUMNS
+from braid.transfer import MATRIX_COLUMNS, TIMES_COLUMNS, TRANSFER_COLUMNS
 
 BINS = np.round(np.arange(-0.5, 1.31, 0.2), 3)
 AFFINE = np.array([[6.0, 0, 0, -42], [0, 6.0, 0, -60], [0, 0, 6.0, -30], [0, 0, 0, 1]])
@@ -228,11 +228,19 @@ def make_further(root: Path, config: dict[str, Any]) -> None:
     """Write what the rules of the further analyses write."""
     for name, entry in config.get("transfers", {}).items():
         dataset = config["datasets"][config["analyses"][entry["target"]]["dataset"]]
+        source = config["datasets"][config["analyses"][entry["source"]]["dataset"]]
         for model in entry["models"]:
             for subject in dataset["subjects"]:
-                _transfer(root, name, model, subject, _targets(dataset["kind"], subject))
+                targets = _targets(dataset["kind"], subject)
+                _transfer(root, name, model, subject, targets)
+                _matrix(root, name, entry, model, subject, targets)
+                if source["kind"] == dataset["kind"] == "ieeg":
+                    _times(root, name, model, subject, targets)
     for name, entry in config.get("components", {}).items():
-        _components(root, name, 0 if name == "too_few" else entry["n"])
+        analysis = config["analyses"][entry["analysis"]]
+        kind = config["datasets"][analysis["dataset"]]["kind"]
+        _components(root, name, 0 if name == "too_few" else entry["n"], kind)
+        write_units(root, entry["analysis"])
     for name, entry in config.get("probes", {}).items():
         _probe(root, name, entry)
 
@@ -394,7 +402,10 @@ def _transfer(root: Path, name: str, model: str, subject: str, targets: pd.DataF
     p = np.where(hit, 1 / 201, 0.5)
     table = targets.drop(columns="driven").assign(
         transfer=name, subject=subject, model=model, layer="encoder.layer.3", score=score,
-        tuning="none", worth="raw", sign=np.sign(score), relative=score / within,
+        tuning="none", worth="raw", sign=np.sign(score),
+        relative=np.where(hit, score / within, np.nan),
+        relative_low=np.where(hit, score / within - 0.2, np.nan),
+        relative_high=np.where(hit, score / within + 0.3, np.nan),
         score_within=within, null_mean=0.0, null_sd=0.03, p=p, q=p, p_fwe=p, significant=hit,
         n_draws=200, null="circular_shift",
     )  # fmt: skip
@@ -402,7 +413,78 @@ def _transfer(root: Path, name: str, model: str, subject: str, targets: pd.DataF
     write_table(path, table[list(TRANSFER_COLUMNS)], TRANSFER_COLUMNS)
 
 
-def _components(root: Path, name: str, n: int) -> None:
+def _matrix(
+    root: Path, name: str, entry: dict[str, Any], model: str, subject: str, targets: pd.DataFrame
+) -> None:
+    """Scores within and across, by layer and region; the last layer but one is chosen."""
+    draw = rng(6, name, model, subject)
+    trained = not model.endswith("_untrained")
+    layers = [f"encoder.layer.{i}" for i in range(LAYERS[model.removesuffix("_untrained")])]
+    sizes = {"all": len(targets), **targets["region"].value_counts().to_dict()}
+    sizes.pop("n/a", None)
+    rows = [
+        {"transfer": name, "subject": subject, "model": model, "train": entry["source"],
+         "test": test, "layer": layer, "chosen": number == max(len(layers) - 2, 0),
+         "region": region, "n_sites": size,
+         "score": trained * (0.02 + 0.02 * number) * scale + draw.normal(0, 0.004),
+         "normalised": np.nan, "null_mean": 0.0, "null_sd": 0.01, "p": 0.01,
+         "q": 0.02 if trained else 0.6, "p_fwe": 0.03, "n_draws": 99}
+        for test, scale in ((entry["source"], 1.4), (entry["target"], 1.0))
+        for number, layer in enumerate(layers)
+        for region, size in sizes.items()
+    ]  # fmt: skip
+    path = root / "transfers" / name / model / f"sub-{subject}_matrix.tsv"
+    write_table(path, pd.DataFrame(rows)[list(MATRIX_COLUMNS)], MATRIX_COLUMNS)
+
+
+def _times(root: Path, name: str, model: str, subject: str, targets: pd.DataFrame) -> None:
+    """Scores that are high where both times lie near 0.3 s, and significant there."""
+    draw = rng(7, name, model, subject)
+    rows = []
+    for train in BINS:
+        for test in BINS:
+            peak = np.exp(-((train - 0.3) ** 2 + (test - 0.3) ** 2) / 0.1)
+            peak = 0.0 if model.endswith("_untrained") else float(peak)
+            rows.append(
+                {"transfer": name, "subject": subject, "model": model, "region": "all",
+                 "time_train": train, "time_test": test, "n_sites": len(targets),
+                 "score": 0.1 * peak + draw.normal(0, 0.01), "null_mean": 0.0, "null_sd": 0.01,
+                 "p": 0.01, "q": 0.01 if peak > 0.5 else 0.7, "p_fwe": 0.05, "n_draws": 99}
+            )  # fmt: skip
+    path = root / "transfers" / name / model / f"sub-{subject}_times.tsv"
+    write_table(path, pd.DataFrame(rows)[list(TIMES_COLUMNS)], TIMES_COLUMNS)
+
+
+def projections(kind: str, n: int, *variables: str) -> xr.Dataset:
+    """Arrays of components: projections of some sites of two subjects, one of them NaN."""
+    draw = rng(8, kind, n)
+    subjects = {"ieeg": ["01", "02"], "bold": ["01", "02"], "parcels": ["001", "002"]}[kind]
+    tables = [_targets(kind, s).iloc[::7].assign(subject=s) for s in subjects]
+    sites = pd.concat(tables, ignore_index=True)
+    values = {name: draw.normal(0, 1, (len(sites), n)) for name in variables}
+    for own in values.values():
+        own[:1] = np.nan
+    return xr.Dataset(
+        {name: (("site", "component"), own.astype(np.float32)) for name, own in values.items()},
+        coords={
+            "component": np.arange(1, n + 1),
+            "site": ("site", sites["site"].to_numpy(object)),
+            "subject": ("site", sites["subject"].to_numpy(object)),
+            **{axis: ("site", sites[axis].to_numpy(np.float32)) for axis in "xyz"},
+        },
+    )
+
+
+def write_units(root: Path, analysis: str) -> None:
+    """Table of the units of an analysis: those at the ends of components, with their frames."""
+    table = pd.DataFrame(
+        {"unit": [f"u{rank}" for rank in (1, 2, 3)], "stimulus": "stimuli/film.mp4",
+         "stimulus_time": [1.0, 6.0, 7.0], "frame_time": [1.0, 6.0, 7.0]}
+    )  # fmt: skip
+    write_table(root / "units" / f"{analysis}.tsv", table, dict.fromkeys(table, "a column"))
+
+
+def _components(root: Path, name: str, n: int, kind: str) -> None:
     numbers = np.arange(1, n + 1)
     table = pd.DataFrame(
         {"component": numbers, "share": 0.4123 / numbers, "null_mean": 0.2 / numbers,
@@ -421,6 +503,7 @@ def _components(root: Path, name: str, n: int) -> None:
         columns=list(UNITS_COLUMNS),
     )  # fmt: skip
     folder = root / "components" / name
+    write_array(folder / "components.nc", projections(kind, n, "projection"))
     write_table(folder / "components.tsv", table, COMPONENTS_COLUMNS)
     write_table(folder / "components_units.tsv", units, UNITS_COLUMNS)
 

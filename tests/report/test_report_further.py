@@ -58,7 +58,8 @@ def test_transfers_are_counted_as_in_their_files(
     rows = {row["model"]: row for row in transfer_rows(results)}
     assert list(rows) == ["toy-vilt", "toy-vilt_untrained"]
     for model, row in rows.items():
-        paths = sorted((made.root / "transfers" / NAME / model).glob("*.tsv"))
+        # the matrix lies beside them
+        paths = sorted((made.root / "transfers" / NAME / model).glob("sub-??.tsv"))
         tables = [pd.read_csv(path, sep="\t", na_values="n/a") for path in paths]
         assert row["subjects"] == len(tables) == 2
         assert row["sites"] == sum(map(len, tables))
@@ -67,7 +68,7 @@ def test_transfers_are_counted_as_in_their_files(
         assert [len(table) for table in scored] == [len(table) - 1 for table in tables]
         for key in ("score", "score_within"):
             assert row[key] == pytest.approx(np.mean([table[key].mean() for table in scored]))
-        counts = f"{row['sites']:,} {row['significant']:,} {100 * row['share']:.0f} %"
+        counts = f"{row['sites']:,} {row['significant']:,} ({100 * row['share']:.0f} %)"
         assert (
             f"{model} none (raw) 2 {counts} {row['score']:.3f} {row['score_within']:.3f}"
             in re.sub(r"\s+", " ", section)
@@ -137,7 +138,8 @@ def test_only_what_the_config_names_is_read(made: Made) -> None:
     assert view is not None
     assert len(view["probes"]["rows"]) == 2
     assert view["transfers"] | {"electrodes": None} == {
-        "names": [], "rows": [], "missing": [], "electrodes": None}  # fmt: skip
+        "names": [], "rows": [], "missing": [], "electrodes": None, "scale": None, "groups": [],
+        "timed": []}  # fmt: skip
     assert view["components"] == []
 
 

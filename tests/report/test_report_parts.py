@@ -17,7 +17,7 @@ from report_world import BINS, CONFIG, Made, only
 from scipy import stats
 
 from braid.common import read_array
-from braid.report.figure import _darken, _turned_rgba
+from braid.report.figure import FIXED, _contrast, _darken, _turned_rgba
 from braid.report.figures_maps import best_models, headline_model
 from braid.report.figures_quality import edge_shares, quality_canvas, quality_panels
 from braid.report.figures_scores import t_interval
@@ -27,7 +27,7 @@ from braid.report.methods import cited, methods_text, with_links
 from braid.report.references import REFERENCES
 from braid.report.results import Results, flags, read_results
 from braid.report.rows import fit_warnings
-from braid.report.style import drawing_style, make_palette, tint
+from braid.report.style import HUES, drawing_style, make_palette, tint
 from braid.report.summary import (
     chosen_layers,
     key_numbers,
@@ -175,6 +175,29 @@ def test_dark_versions_turn_greys_and_keep_colours() -> None:
     assert _turned_rgba(black)[3] == 0.5
     blue = (0.0, 0.447, 0.698, 1.0)
     assert _turned_rgba(blue) == blue
+
+
+def test_dark_versions_lift_colours_that_would_be_lost() -> None:
+    from matplotlib.colors import to_rgba
+
+    for hue in HUES:
+        colour = to_rgba(hue)
+        lifted = _turned_rgba(colour)
+        assert _contrast(lifted[:3]) > 2.39
+        assert (lifted == colour) == (_contrast(colour[:3]) > 2.4)
+    indigo = _turned_rgba(to_rgba("#332288"))
+    assert indigo[2] > max(indigo[:2])  # still blue
+
+
+def test_dark_versions_leave_what_is_fixed() -> None:
+    import matplotlib.pyplot as plt
+
+    canvas, axes = plt.subplots()
+    fixed, free = (axes.text(0, 0, "x", color="#101010", label=label) for label in (FIXED, ""))
+    _darken(canvas)
+    plt.close(canvas)
+    assert fixed.get_color() == "#101010"
+    assert free.get_color() != "#101010"
 
 
 def test_dark_versions_fill_nothing_that_was_empty() -> None:
@@ -404,6 +427,19 @@ def test_methods_give_the_parameters(results: Results, fits: list[FitSummary]) -
     assert "(absolute), chosen by mean squared error" in parcels
     assert "compared" not in parcels
     assert "seed 7" in text["Software and reproducibility"]
+
+
+def test_methods_tell_how_inner_folds_were_drawn(results: Results, fits: list[FitSummary]) -> None:
+    config = only(CONFIG, "parcels")
+    entry = config["analyses"]["parcels"]
+    entry["ridge"] |= {"alpha_scale": "squared", "select": "signed_root_r2"}
+    for held, said in ((None, "a fifth of the rows, in chunks"), (125, "125 chunks")):
+        entry["folds"]["inner"] = {"length": 40, "held": held, "draws": 50, "seed": 1}
+        named = Results(**{**vars(results), "config": config})
+        text = {p.heading: p.text for p in methods_text(named, fits)}["Analysis parcels"]
+        assert f"50 random draws that each hold out {said} of 40 samples" in text
+        assert "whose squares are the penalties" in text
+        assert "chosen by the signed root of R²" in text
 
 
 def test_only_works_that_are_used_are_cited(results: Results, fits: list[FitSummary]) -> None:

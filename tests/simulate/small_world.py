@@ -40,7 +40,7 @@ def crossmodal_spec() -> dict[str, Any]:
     spec, whole = small_spec(), yaml.safe_load(WORLD.read_text(encoding="utf-8"))
     del spec["ieeg"]
     spec["captioned"] = {"pictures": 12}
-    spec["film"]["films"] = {"film-1": 120}
+    spec["film"]["films"] = {"film-1": 120, "clip": 60}
     spec["story"]["stories"] = {"story-1": 120}
     spec["crossmodal"] = whole["crossmodal"] | {
         **{key: spec["bold"][key] for key in ("films", "stories", "shape", "voxel_size")},

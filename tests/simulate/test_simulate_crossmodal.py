@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ from small_world import crossmodal_spec
 from braid.bids import validate
 from braid.common import InputError, read_table
 from braid.simulate import World, make_world, pictures, write_dataset
-from braid.simulate.recordings_bold import BoldSubject, simulate_bold
+from braid.simulate.recordings_bold import (
+    THERMAL,
+    BoldSubject,
+    _left_over,
+    _noise,
+    bold_images,
+    simulate_bold,
+)
 from braid.simulate.recordings_drive import draw_shared
 from braid.simulate.recordings_settings import CrossmodalSettings, read_settings
+from braid.simulate.truth import REPEATED_COLUMNS
 
 SEED = 5
 
@@ -54,6 +63,7 @@ def test_the_official_validator_accepts_both_tasks(written: Path) -> None:
     assert validate(written / "bids")["errors"] == []
     runs = sorted(path.name for path in (written / "bids").rglob("sub-02*_bold.nii.gz"))
     assert runs == [
+        *(f"sub-02_task-silentfilm_acq-repeat_run-{n}_bold.nii.gz" for n in (1, 2, 3)),
         "sub-02_task-silentfilm_run-1_bold.nii.gz",
         "sub-02_task-story_run-1_bold.nii.gz",
     ]
@@ -91,6 +101,65 @@ def test_a_person_beside_changes_nobody_else(written: Path, tmp_path: Path) -> N
     both, own = (read_table(folder / "truth.tsv") for folder in (written, tmp_path))
     both = both[both["subject"].astype(str).str.zfill(2) == "01"].reset_index(drop=True)
     pd.testing.assert_frame_equal(both[own.columns], own)
+
+
+def test_repeats_differ_in_their_noise_alone(subject: BoldSubject, written: Path) -> None:
+    repeats = [index for index, run in enumerate(subject.runs) if run.repeat]
+    assert [subject.runs[index].repeat for index in repeats] == [1, 2, 3]
+    first, second, third = repeats
+    for other in (second, third):
+        np.testing.assert_array_equal(subject.responses[first], subject.responses[other])
+        r = np.corrcoef(subject.noises[first].ravel(), subject.noises[other].ravel())[0, 1]
+        assert abs(r) < 0.05
+    folder = written / "bids" / "sub-02" / "func"
+    texts = [(folder / f"sub-02_task-silentfilm_acq-repeat_run-{n}_events.tsv") for n in (1, 2, 3)]
+    assert len({path.read_text() for path in texts}) == 1
+    assert set(read_table(texts[0])["stim_file"]) == {"clip.mp4"}
+    assert (written / "bids" / "stimuli" / "clip.mp4").is_file()
+
+
+def test_a_repeated_film_changes_no_other_run(
+    world: World, settings: CrossmodalSettings, subject: BoldSubject
+) -> None:
+    alone = simulate_bold(world, replace(settings, repeats=0), SEED, "02")
+    shown = [index for index, run in enumerate(subject.runs) if not run.repeat]
+    assert [run.name for run in alone.runs] == [subject.runs[index].name for index in shown]
+    for here, there in enumerate(shown):
+        np.testing.assert_array_equal(alone.responses[here], subject.responses[there])
+        np.testing.assert_array_equal(alone.noises[here], subject.noises[there])
+    here, there = (next(bold_images(one, settings, SEED)) for one in (alone, subject))
+    assert here[0].name == there[0].name
+    np.testing.assert_array_equal(here[1], there[1])
+    kept = [name for name in subject.truth if name not in REPEATED_COLUMNS]
+    pd.testing.assert_frame_equal(subject.truth[kept], alone.truth)
+
+
+def test_truth_of_repeats_is_what_many_repeats_show(
+    world: World, settings: CrossmodalSettings
+) -> None:
+    """Share of signal, and spread of its estimate, over many draws of the same three repeats."""
+    drawn = simulate_bold(world, settings, SEED, "02")
+    repeats = [index for index, run in enumerate(drawn.runs) if run.repeat]
+    kept = [_left_over(drawn.runs[index], settings, SEED, "02") for index in repeats]
+    estimates = []
+    for seed in range(40):
+        z = []
+        for index, part in zip(repeats, kept, strict=True):
+            noise = _noise(drawn.runs[index], drawn.brain, settings, seed, "02")
+            white = np.random.default_rng([seed, index]).normal(size=noise.shape)
+            seen = part @ (drawn.responses[index] + noise + THERMAL * white)
+            z.append((seen - seen.mean(axis=0)) / seen.std(axis=0))
+        pairs = [np.mean(z[a] * z[b], axis=0) for a, b in ((0, 1), (0, 2), (1, 2))]
+        estimates.append(np.mean(pairs, axis=0))
+    truth, found = drawn.truth, np.array(estimates)
+    assert truth.loc[truth["kind"] == "shared", "repeated_signal"].between(0, 1).all()
+    for kinds in (["vision", "shared", "inverted"], ["silent", "language"]):
+        own = truth["kind"].isin(kinds).to_numpy()
+        bias = (found.mean(axis=0) - truth["repeated_signal"].to_numpy())[own].mean()
+        assert abs(bias) < 0.02
+        ratio = np.sqrt(np.mean(found.var(axis=0)[own]) / np.mean(truth["repeated_sd"][own] ** 2))
+        assert 0.9 < ratio < 1.1
+    assert (truth.loc[truth["kind"].isin(["silent", "language"]), "repeated_ceiling"] == 0).all()
 
 
 def test_shared_voxels_mean_the_same_in_both_senses(subject: BoldSubject) -> None:
@@ -149,6 +218,9 @@ def test_truth_names_the_places_on_the_shared_dimensions(
         ({"dimensions": {"colour": 1}}, "give a list of attributes"),
         ({"driven": {"vision": 1, "language": 1, "sum": 1, "joint": 1}}, "shared, inverted"),
         ({"films": ["film-9"]}, "'crossmodal.films' names 'film-9'"),
+        ({"repeats": 1}, "'crossmodal.repeats' is 1"),
+        ({"repeated": "film-1"}, "which is one of 'crossmodal.films' too"),
+        ({"repeated": "film-9"}, "'crossmodal.repeated' names 'film-9'"),
     ],
 )
 def test_wrong_sections_are_refused(

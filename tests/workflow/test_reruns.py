@@ -57,6 +57,7 @@ def per_subject(*rules: str, subjects=SUBJECTS) -> set[str]:
 
 
 COMPARED = per_subject("compare")
+TIMED = {"models": ["onehot"]}  # the first of the analysis
 SHOWN = {"collect", "report"}
 COMPONENTS = {"components dimensions"}
 ONE_MORE = ("01", "02", "03")
@@ -136,7 +137,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "alpha grid": (
         config(lambda c: c["analyses"]["blocks"]["ridge"]["alphas"].update(n=4)),
-        per_fit("fit", "permute") | COMPARED | COMPONENTS | SHOWN,
+        per_fit("fit", "permute") | per_fit("timing", **TIMED) | COMPARED | COMPONENTS | SHOWN,
     ),
     "number of permutations": (
         config(lambda c: c["analyses"]["blocks"]["test"].update(n=29)),
@@ -150,6 +151,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         | {"index_dataset blocks", "units blocks"}
         | {f"features blocks/{model}" for model in MODELS}
         | per_fit("design", "fit", "permute", subjects=ONE_MORE)
+        | per_fit("timing", subjects=ONE_MORE, **TIMED)
         | per_subject("compare", subjects=ONE_MORE)
         | COMPONENTS
         | SHOWN,
@@ -228,6 +230,7 @@ def test_units_that_are_made_first_keep_the_other_subjects(finished, tmp_path, l
         | {"index_dataset blocks"}
         | features
         | per_fit("design", "fit", "permute", subjects=again)
+        | per_fit("timing", subjects=again, **TIMED)
         | per_subject("compare", subjects=again)
         | COMPONENTS
         | SHOWN

@@ -42,7 +42,7 @@ except InputError as error:
 RESULTS = f"{config['results']}/{config['study']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-TABLES = "sites models regions comparisons nulls layers excluded quality".split()
+TABLES = "sites models regions comparisons nulls layers excluded quality timing".split()
 SNAKEMAKE_MB = 300  # a cluster job runs Snakemake too, beside the script
 GPU = 0 if config["device"] == "cpu" else 1
 COMBINATIONS = sorted({name for entry in ANALYSES.values() for name in entry["combinations"]})
@@ -295,54 +295,6 @@ def truth_slice():
     }
 
 
-def transferred(stage, side, ending="nc"):
-    """Function of the wildcards that gives a file of the source or the target of a transfer."""
-
-    def of_wildcards(wildcards):
-        entry = config["transfers"][wildcards.transfer]
-        analysis, file = entry[side], f"sub-{wildcards.subject}.{ending}"
-        if stage == "responses":
-            return f"{RESULTS}/responses/{analysis}/{file}"
-        if stage == "design" and side == "target" and "alignment" in entry:
-            space = entry["from"]
-            pair = f"{entry['alignment']}/{wildcards.model}"
-            return f"{RESULTS}/aligned/{pair}/{analysis}/{space}/{file}"
-        networks = study.transfer_networks(entry, config["alignments"], wildcards.model)
-        model = networks[("source", "target").index(side)]
-        return f"{RESULTS}/{stage}/{analysis}/{model}/{file}"
-
-    return of_wildcards
-
-
-def transfer_maps(wildcards):
-    """Maps of a transfer between two feature spaces, else nothing."""
-    entry = config["transfers"][wildcards.transfer]
-    if "alignment" not in entry:
-        return []
-    return f"{RESULTS}/alignments/{entry['alignment']}/{wildcards.model}.nc"
-
-
-def transfer_slice(wildcards):
-    """Folds, ridge and test of a transfer are those of its source analysis."""
-    transfer = config["transfers"][wildcards.transfer]
-    entry = ANALYSES[transfer["source"]]
-    settings = {key: entry[key] for key in ("folds", "ridge", "test")}
-    return study.ordered(
-        {**settings, "tuning": transfer["tuning"], "from": transfer.get("from", "n/a")}
-    )
-
-
-def transfers_of_all():
-    """A subject takes part in a transfer that took part in both of its analyses."""
-    return [
-        f"{RESULTS}/transfers/{name}/{model}/sub-{subject}.tsv"
-        for name, entry in config["transfers"].items()
-        for model in study.transfer_models(entry)
-        for subject in subjects_in(entry["source"])
-        if subject in subjects_in(entry["target"])
-    ]
-
-
 def of_component(pattern):
     """Function of the wildcards that gives the files of all subjects of a component analysis."""
 
@@ -427,6 +379,7 @@ def ridge_memory(analysis_of, *shapes, draws=False):
                 targets=shape["targets"],
                 layers=shape["layers"],
                 n_folds=study.n_folds(entry["folds"], shape["runs"]),
+                chunks=study.chunks_of(entry["folds"]),
                 alphas=entry["ridge"]["alphas"]["n"],
                 memory_mb=entry["ridge"]["memory_mb"],
                 draws=entry["test"]["n"] * len(entry["test"]["nulls"]) if draws else 0,
@@ -438,10 +391,6 @@ def ridge_memory(analysis_of, *shapes, draws=False):
 
 def of_this_analysis(wildcards):
     return ANALYSES[wildcards.analysis]
-
-
-def of_source(wildcards):
-    return ANALYSES[config["transfers"][wildcards.transfer]["source"]]
 
 
 def ridge_gpu(analysis_of):

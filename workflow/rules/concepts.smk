@@ -60,8 +60,12 @@ rule shared_components:
         vision=f"{RESULTS}/shared_components/{{shared}}/vision.nc",
         units_language=f"{RESULTS}/shared_components/{{shared}}/units_language.tsv",
         units_language_sidecar=f"{RESULTS}/shared_components/{{shared}}/units_language.json",
+        units_language_other=f"{RESULTS}/shared_components/{{shared}}/units_language_other.tsv",
+        units_language_other_sidecar=f"{RESULTS}/shared_components/{{shared}}/units_language_other.json",
         units_vision=f"{RESULTS}/shared_components/{{shared}}/units_vision.tsv",
         units_vision_sidecar=f"{RESULTS}/shared_components/{{shared}}/units_vision.json",
+        units_vision_other=f"{RESULTS}/shared_components/{{shared}}/units_vision_other.tsv",
+        units_vision_other_sidecar=f"{RESULTS}/shared_components/{{shared}}/units_vision_other.json",
     log:
         f"{LOGS}/shared_components/{{shared}}.log",
     benchmark:

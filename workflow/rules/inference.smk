@@ -63,6 +63,8 @@ rule collect:
         comparisons=comparisons_of_all(),
         excluded=clean_of_all("_excluded.tsv"),
         quality=clean_of_all("_quality.tsv"),
+        ceilings=ceilings_of_all(),
+        timing=timing_of_all(),
     output:
         tables=expand(f"{RESULTS}/tables/{{table}}.tsv", table=TABLES),
         sidecars=expand(f"{RESULTS}/tables/{{table}}.json", table=TABLES),
@@ -89,6 +91,7 @@ rule evaluate:
         transfers=transfers_of_all() if SIMULATED else [],
         integrations=integrations_of_all("sites") if SIMULATED else [],
         shared=shared_of_all() if SIMULATED else [],
+        ceilings=ceilings_of_all() if SIMULATED else [],
         truth=SIMULATED.get("truth", []),
     output:
         table=f"{RESULTS}/evaluation.tsv",

@@ -6,6 +6,8 @@ rule report:
         tests=fits_of("tests/{analysis}/{model}/sub-{subject}.nc"),
         manifests=features_of_all(),
         transfers=transfers_of_all(),
+        matrices=matrices_of_all(),
+        times=times_of_all(),
         alignments=alignments_of_all("tsv"),
         shared=shared_of_all(),
         integrations=integrations_of_all(),

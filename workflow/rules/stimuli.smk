@@ -72,7 +72,7 @@ rule responses:
         mem_mb=memory(3000),
         runtime=30,
     params:
-        design=analysis_slice("design"),
+        analysis=analysis_slice("design", "repeats"),
         code=rooms("stimuli"),
     script:
         "../scripts/responses.py"

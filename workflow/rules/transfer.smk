@@ -1,16 +1,8 @@
 # Transfer: models fitted in one analysis predict the responses of another.
 rule transfer:
     input:
-        source_design=transferred("design", "source"),
-        source_shape=transferred("design", "source", "json"),
-        source_response=transferred("responses", "source"),
-        source_fit=transferred("fits", "source"),
-        target_design=transferred("design", "target"),
-        target_shape=transferred("design", "target", "json"),
-        target_response=transferred("responses", "target"),
-        target_fit=transferred("fits", "target"),
+        unpack(transfer_files),
         target_sites=transferred("tests", "target", "tsv"),
-        maps=transfer_maps,
     output:
         table=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}.tsv",
         sidecar=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}.json",
@@ -19,13 +11,12 @@ rule transfer:
     benchmark:
         f"{BENCHMARKS}/transfer/{{transfer}}/{{model}}/sub-{{subject}}.tsv"
     wildcard_constraints:
-        transfer=one_of(config["transfers"]),
-        model=one_of([*NETWORKS, *COMBINATIONS, *PAIRS]),
+        model=one_of(OF_TRANSFERS),
     conda:
         ridge_environment(of_source)
     threads: 1
     resources:
-        mem_mb=ridge_memory(of_source, "source_shape", "target_shape", draws=True),
+        mem_mb=transfer_memory(),
         runtime=240,
         gpu=ridge_gpu(of_source),
     params:
@@ -35,3 +26,65 @@ rule transfer:
         code=rooms("encoding", "transfer"),
     script:
         "../scripts/transfer.py"
+
+
+rule transfer_matrix:
+    input:
+        unpack(transfer_files),
+        unpack(transfer_ceilings),
+    output:
+        table=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}_matrix.tsv",
+        sidecar=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}_matrix.json",
+    log:
+        f"{LOGS}/transfer_matrix/{{transfer}}/{{model}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/transfer_matrix/{{transfer}}/{{model}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        model=one_of(OF_TRANSFERS),
+    conda:
+        ridge_environment(of_source)
+    threads: 1
+    resources:
+        mem_mb=transfer_memory(matrix=True),
+        runtime=240,
+        gpu=ridge_gpu(of_source),
+    params:
+        analysis=matrix_slice,
+        seed=config["seed"],
+        factors=factor_store,
+        code=rooms("encoding", "transfer"),
+    script:
+        "../scripts/transfer_matrix.py"
+
+
+rule transfer_times:
+    input:
+        unpack(transfer_files),
+    output:
+        table=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}_times.tsv",
+        sidecar=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}_times.json",
+        sites=f"{RESULTS}/transfers/{{transfer}}/{{model}}/sub-{{subject}}_times.nc",
+    log:
+        f"{LOGS}/transfer_times/{{transfer}}/{{model}}/sub-{{subject}}.log",
+    benchmark:
+        f"{BENCHMARKS}/transfer_times/{{transfer}}/{{model}}/sub-{{subject}}.tsv"
+    wildcard_constraints:
+        model=one_of(OF_TRANSFERS),
+    conda:
+        ridge_environment(of_source)
+    threads: 1
+    resources:
+        mem_mb=transfer_memory(),
+        runtime=240,
+        gpu=ridge_gpu(of_source),
+    params:
+        analysis=matrix_slice,
+        seed=config["seed"],
+        factors=factor_store,
+        code=rooms("encoding", "transfer"),
+    script:
+        "../scripts/transfer_times.py"
+
+
+wildcard_constraints:
+    transfer=one_of(TRANSFERS),

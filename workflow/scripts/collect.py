@@ -23,6 +23,9 @@ with job_log(snakemake.log[0]):
         # data set and subject
         excluded={labels(path, 1): read_table(path) for path in inputs.excluded},
         quality={labels(path, 1): read_table(path) for path in inputs.quality},
+        # analysis and subject
+        ceilings={labels(path, 1): read_table(path) for path in inputs.ceilings},
+        timing={labels(path, 2): read_table(path) for path in inputs.timing},
     )
     origin = provenance(inputs.sites)
     for path in snakemake.output.tables:

@@ -9,6 +9,7 @@ from braid.inference import (
     EVALUATION_COLUMNS,
     check_expectations,
     evaluate,
+    evaluate_ceilings,
     evaluate_crossmodal,
     evaluate_integration,
     evaluate_shared,
@@ -33,6 +34,9 @@ with job_log(snakemake.log[0]):
         for path in map(Path, inputs.shared):
             arrays = {side: read_array(path.parent / f"{side}.nc") for side in SIDES}
             found.append(evaluate_shared(path.parent.name, read_table(path), arrays, truth))
+        paths = [Path(path) for path in inputs.ceilings]
+        ceilings = {(one.parent.name, one.stem.split("-")[-1]): read_table(one) for one in paths}
+        found.append(evaluate_ceilings(ceilings, truth))
         for path in map(Path, inputs.integrations):
             name, profile = path.parts[-3:-1]
             found.append(

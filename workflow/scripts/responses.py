@@ -4,10 +4,10 @@ from braid.common import job_log, provenance, read_array, read_table, write_arra
 from braid.stimuli import DROPPED_COLUMNS, responses_of
 
 with job_log(snakemake.log[0]):
-    design = snakemake.params.design["design"]
+    params = snakemake.params.analysis
     signal = read_array(snakemake.input.signal)["signal"]
     events = read_table(snakemake.input.events)
-    response, dropped = responses_of(signal, events, design)
-    origin = provenance(snakemake.input, design)
+    response, dropped = responses_of(signal, events, params["design"], params["repeats"])
+    origin = provenance(snakemake.input, params)
     write_array(snakemake.output.response, response, **origin)
     write_table(snakemake.output.dropped, dropped, DROPPED_COLUMNS, **origin)

@@ -15,8 +15,8 @@ from braid.concepts import (
     UNITS_COLUMNS,
     common_pair,
     cross_modal_components,
-    extreme_units,
     members_of,
+    units_of_both,
 )
 from braid.encoding import factor_store
 from braid.features import FeatureStore, load_features
@@ -39,12 +39,14 @@ with job_log(snakemake.log[0]), factor_store(**params.factors):
     ]
     scored = [side for side in SIDES if settings[side]["standardize_features"]]
     seed = seed_for(params.seed, "shared components", snakemake.wildcards.shared)
-    table, arrays = cross_modal_components(
-        both, pairs[chosen], plain_maps(maps, chosen, scored), features, settings, seed
-    )
+    plain = plain_maps(maps, chosen, scored)
+    table, arrays = cross_modal_components(both, pairs[chosen], plain, features, settings, seed)
     origin = provenance(files, settings)
     write_table(output.table, table, SHARED_COLUMNS, **origin)
-    for side, own in zip(SIDES, features, strict=True):
-        units = extreme_units(arrays[side]["loading"], own, read_table(files[f"{side}_units"]))
+    units = [read_table(files[f"{side}_units"]) for side in SIDES]
+    of_scored = [side in scored for side in SIDES]
+    for number, side in enumerate(SIDES):
+        ends = units_of_both(arrays[side]["loading"], features, units, plain, of_scored, number)
         write_array(output[side], arrays[side], **origin)
-        write_table(output[f"units_{side}"], units, UNITS_COLUMNS, **origin)
+        write_table(output[f"units_{side}"], ends[0], UNITS_COLUMNS, **origin)
+        write_table(output[f"units_{side}_other"], ends[1], UNITS_COLUMNS, **origin)

@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]), factor_store(**params.factors):
     table = transfer_sites(
         files.source_design,
         files.source_response,
-        read_array(files.source_fit),
+        read_array(files.source_fit, without=("prediction",)),
         files.target_design,
         files.target_response,
         read_array(files.target_fit),

@@ -71,9 +71,18 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> C
     if errors:
         error = best_match(errors)
         raise InputError(f"{where}: {_place(error)}{_describe(error)}")
-    filled = deepcopy(dict(config))
+    filled: Config = _unshared(config)
     _fill(filled, schema, schema)
     return filled
+
+
+def _unshared(value: Any) -> Any:
+    """Copy in which no two keys hold the same object, as YAML's anchors do: each gets its own."""
+    if isinstance(value, Mapping):
+        return {key: _unshared(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_unshared(part) for part in value]
+    return value
 
 
 def _leaves(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
@@ -114,6 +123,8 @@ def _describe(error: ValidationError) -> str:
 def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
     schema = _resolve(schema, root)
     if isinstance(value, dict):
+        # what is written may bring defaults of its own, which come before the general ones
+        _fill_by_rules(value, schema, root)
         for name, part in schema.get("properties", {}).items():
             part = _resolve(part, root)
             if name not in value and "default" in part:
@@ -125,12 +136,16 @@ def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Non
             for name in value:
                 if name not in schema.get("properties", {}):
                     _fill(value[name], rest, root)
-        for rule in schema.get("allOf", []):
-            if "if" in rule and Draft202012Validator(rule["if"]).is_valid(value):
-                _fill(value, rule.get("then", {}), root)
+        _fill_by_rules(value, schema, root)
     elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         for item in value:
             _fill(item, schema["items"], root)
+
+
+def _fill_by_rules(value: Config, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
+    for rule in schema.get("allOf", []):
+        if "if" in rule and Draft202012Validator(rule["if"]).is_valid(value):
+            _fill(value, rule.get("then", {}), root)
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -186,6 +201,9 @@ def prepare(config: Mapping[str, Any], schemas: PathLike, where: str = "config")
         _add_low_level(entry, study["analyses"])
     for name, analysis in study["analyses"].items():
         _split_combinations(analysis)
+        if isinstance(analysis["folds"]["inner"], dict):
+            # the same draws for all models and subjects, whose decompositions are shared
+            analysis["folds"]["inner"]["seed"] = study["seed"]
         _known(analysis["dataset"], study["datasets"], f"{where}: analyses.{name}.dataset")
         tasks = study["datasets"][analysis["dataset"]]["tasks"]
         for task in analysis["tasks"]:
@@ -303,6 +321,9 @@ def _check_stages(study: Config, registry: Mapping[str, Any], where: str) -> Non
                 f"{where}: analyses.{name}.compare: there is nothing to compare with 'fit: false'; "
                 "leave one of the two out"
             )
+        for number, wanted in enumerate(analysis["repeats"]):
+            for task in _listed(wanted.get("task", [])):
+                _known(task, analysis["tasks"], f"{where}: analyses.{name}.repeats.{number}.task")
     for name, entry in study["alignments"].items():
         for label, pair in entry["pairs"].items():
             key = f"{where}: alignments.{name}.pairs.{label}"
@@ -481,6 +502,11 @@ def _check_matched(members: Iterable[str], registry: Mapping[str, Any], where: s
         )
 
 
+def _listed(value: Any) -> list[Any]:
+    """Take one value for a list of one."""
+    return list(value) if isinstance(value, list) else [value]
+
+
 def _placed(text: str, study: Config, where: str, key: str) -> str:
     """Put the study's folders in place of `{data_root}`, `{results}` and `{study}`."""
     if "{data_root}" in text and not study.get("data_root"):
@@ -517,6 +543,12 @@ def networks_of(analysis: Mapping[str, Any]) -> list[str]:
     """Names of the networks an analysis runs: those it fits, and other members of combinations."""
     members = [name for group in analysis["combinations"].values() for name in group]
     return list(dict.fromkeys([*fitted_networks(analysis), *members]))
+
+
+def has_timing(analysis: Mapping[str, Any]) -> bool:
+    """Whether features of an analysis are shifted in time: it fits volumes, and nobody forbids."""
+    volumes = analysis["design"]["kind"] != "event_locked"
+    return bool(analysis["fit"] and analysis["timing"] is not None and volumes)
 
 
 def models_of(analysis: Mapping[str, Any]) -> list[str]:
@@ -723,8 +755,15 @@ def _took_part(subject: Path, task: str) -> bool:
 
 def n_folds(folds: Mapping[str, Any], runs: int) -> int:
     """Folds that a fit of so many runs is planned with; with `holdout`, the inner ones."""
-    count = {"runs": runs, "holdout": int(folds["inner"]), "blocks": int(folds["n"])}
+    # a draw of chunks holds out a fifth, as five folds do
+    inner = 5 if isinstance(folds["inner"], Mapping) else int(folds["inner"])
+    count = {"runs": runs, "holdout": inner, "blocks": int(folds["n"])}
     return max(2, count[str(folds["scheme"])])
+
+
+def chunks_of(folds: Mapping[str, Any]) -> Config | None:
+    """How inner folds are drawn, for the plan of a fit's memory; None where they are not."""
+    return dict(folds["inner"]) if isinstance(folds["inner"], Mapping) else None
 
 
 def ordered(value: Any) -> Any:

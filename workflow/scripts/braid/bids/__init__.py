@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from braid.bids.events import read_events
     from braid.bids.files import check_fetched, entities_of, fill_pattern, run_entities, run_label
     from braid.bids.index import INDEX_COLUMNS, check_rates, index_dataset
-    from braid.bids.slices import slice_shift
+    from braid.bids.slices import recorded_shift, slice_shift
     from braid.bids.validation import validate
 else:
     __getattr__ = lazy_names(
@@ -19,7 +19,7 @@ else:
             "events": ("read_events",),
             "files": ("check_fetched", "entities_of", "fill_pattern", "run_entities", "run_label"),
             "index": ("INDEX_COLUMNS", "check_rates", "index_dataset"),
-            "slices": ("slice_shift",),
+            "slices": ("recorded_shift", "slice_shift"),
             "validation": ("validate",),
         },
     )
@@ -32,6 +32,7 @@ __all__ = [
     "fill_pattern",
     "index_dataset",
     "read_events",
+    "recorded_shift",
     "run_entities",
     "run_label",
     "slice_shift",

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from braid.bids.files import entities_of, metadata_of
 from braid.common import InputError
+
+
+def recorded_shift(root: Path, path: str, repetition_time: float) -> tuple[float, float]:
+    """Find the shift and the spread of `slice_shift` from the sidecars of a BOLD recording.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the raw data set.
+    path : str
+        Image below it; of a derivative, whose own sidecars count over those of the raw recording.
+    repetition_time : float
+        s.
+    """
+    parts, entities = Path(path).parts, entities_of(path)
+    subject = next((at for at, part in enumerate(parts) if part.startswith("sub-")), 0)
+    base = root.joinpath(*parts[:subject])
+    metadata = metadata_of(root, entities, "func", "bold")
+    if base != root:
+        metadata |= metadata_of(base, entities, "func", "bold")
+    return slice_shift(metadata, repetition_time, str(root / path))
 
 
 def slice_shift(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from braid.common.origin import provenance
     from braid.common.progress_lines import progress
     from braid.common.random import rng, seed_for
+    from braid.common.runs import runs_that_fit
     from braid.common.tables import read_table, write_table
 else:
     __getattr__ = lazy_names(
@@ -46,6 +47,7 @@ else:
             "origin": ("provenance",),
             "progress_lines": ("progress",),
             "random": ("rng", "seed_for"),
+            "runs": ("runs_that_fit",),
             "tables": ("read_table", "write_table"),
         },
     )
@@ -65,6 +67,7 @@ __all__ = [
     "read_json",
     "read_table",
     "rng",
+    "runs_that_fit",
     "seed_for",
     "sha256_of",
     "write_array",

@@ -60,15 +60,15 @@ def write_array(
         dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
 
 
-def read_array(path: PathLike) -> xr.Dataset:
-    """Read a netCDF file into memory and close it.
+def read_array(path: PathLike, without: Sequence[str] = ()) -> xr.Dataset:
+    """Read a netCDF file, but for some variables, into memory and close it.
 
     Raises
     ------
     InputError
         If the file is missing or damaged.
     """
-    return _load(path)
+    return _load(path, without)
 
 
 class ArrayFiles(Mapping[Key, xr.Dataset]):

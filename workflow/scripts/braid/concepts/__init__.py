@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         UNITS_COLUMNS,
         extreme_units,
         feature_components,
+        other_units,
         scale_of,
         spread_of,
+        units_of_both,
     )
     from braid.concepts.weights import Member, common_layer, common_pair, members_of
 else:
@@ -41,8 +43,10 @@ else:
                 "UNITS_COLUMNS",
                 "extreme_units",
                 "feature_components",
+                "other_units",
                 "scale_of",
                 "spread_of",
+                "units_of_both",
             ),
             "weights": ("Member", "common_layer", "common_pair", "members_of"),
         },
@@ -63,11 +67,13 @@ __all__ = [
     "feature_components",
     "mapped_weights",
     "members_of",
+    "other_units",
     "paired_weights",
     "scale_of",
     "shared_components",
     "spectral_null",
     "spin_null",
     "spread_of",
+    "units_of_both",
     "weight_components",
 ]

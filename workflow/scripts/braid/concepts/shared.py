@@ -33,6 +33,9 @@ SHARED_COLUMNS = {
     "p": "The larger of the two p: neither explanation suffices",
     "q": "Benjamini-Hochberg false discovery rate over the components of this direction",
     "significant": "Whether q is at most the level asked for",
+    "shuffled_any": "Share of shuffled data sets in which any component of this direction is "
+    "called significant: draws of the other model's weights taken as if observed",
+    "n_shuffled": "Shuffled data sets: the first of the draws, each tested against all others",
     "share_other": "Share of the variance of the other model's weights along the component",
     "share_other_null": "Mean of it over the draws of the other model's weights",
     "p_share": "One-sided p of share_other against these draws",
@@ -61,6 +64,7 @@ SPATIAL = ("auto", "spin", "spectral", "none")
 _SPHERE = ["sphere_x", "sphere_y", "sphere_z"]
 _PLACE = ["x", "y", "z"]
 _LEAST = 3  # sites: two always correlate perfectly
+_SHUFFLED = 50  # draws that are tested as if they were observed
 _log = logging.getLogger("braid")
 
 
@@ -353,11 +357,14 @@ def _tested(
     r = correlations(own, other, subject)
     refit = np.stack([correlations(own, part[:, :k], subject) for part in drawn.projection])
     kind, spatial = _spatial(own, other, data.sites, params, seed)
-    p_refit, p_spatial = p_values(r, refit), p_values(r, spatial)
-    if kind == "none":
-        p_spatial = np.full(k, np.nan)
-    p = np.fmax(p_refit, p_spatial)
-    q = bh(p)
+    p_refit, p_spatial, p, q = _decided(r, refit, spatial)
+    level = float(params.get("fdr", 0.05))
+    shuffled = []
+    for number in range(min(_SHUFFLED, len(refit) // 2)):
+        part = drawn.projection[number, :, :k]
+        _, found = _spatial(own, part, data.sites, params, seed_for(seed, "shuffled", str(number)))
+        decided = _decided(refit[number], np.delete(refit, number, axis=0), found)
+        shuffled.append(bool((np.nan_to_num(decided[-1], nan=1.0) <= level).any()))
     share_drawn = np.sum(drawn.projection.astype(np.float64) ** 2, axis=1) / drawn.total[:, None]
     share, share_stimulus = explained(data.other, loadings), explained(data.other, stimulus)
     beyond = _beyond(share, share_stimulus)
@@ -370,7 +377,9 @@ def _tested(
         "p_spatial": p_spatial,
         "p": p,
         "q": q,
-        "significant": np.nan_to_num(q, nan=1.0) <= float(params.get("fdr", 0.05)),
+        "significant": np.nan_to_num(q, nan=1.0) <= level,
+        "shuffled_any": float(np.mean(shuffled)) if shuffled else np.nan,
+        "n_shuffled": len(shuffled),
         "share_other": share,
         "share_other_null": share_drawn[:, :k].mean(axis=0),
         "p_share": p_values(share, share_drawn[:, :k]),
@@ -378,6 +387,16 @@ def _tested(
         "p_stimulus": p_values(beyond, _beyond(share_drawn[:, :k], share_drawn[:, k:])),
     }
     return _Found(columns, refit, share_drawn[:, :k], spatial, kind)
+
+
+def _decided(
+    r: np.ndarray, refit: np.ndarray, spatial: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Compute p against refits, against maps in space, the larger of both, and q."""
+    p_refit = p_values(r, refit)
+    p_spatial = p_values(r, spatial) if len(spatial) else np.full(len(r), np.nan)
+    p = np.fmax(p_refit, p_spatial)
+    return p_refit, p_spatial, p, bh(p)
 
 
 def _spread(null: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -19,6 +21,10 @@ UNITS_COLUMNS = {
     "text": "What a language network reads",
     "projection": "Projection of the unit's standardised features on the component",
 }
+
+
+APART = 4.0
+"""Seconds by which two units of one stimulus must differ to stand at the same end both."""
 
 
 def spread_of(features: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,9 +94,15 @@ def scale_of(features: xr.DataArray, standardized: bool = False) -> np.ndarray:
 
 
 def extreme_units(
-    loading: xr.DataArray, features: xr.DataArray, units: pd.DataFrame, n: int = 8
+    loading: xr.DataArray,
+    features: xr.DataArray,
+    units: pd.DataFrame,
+    n: int = 8,
+    sd: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Units with the largest and the smallest projections on each component.
+
+    Of moments of one stimulus less than `APART` s apart the most extreme one is taken.
 
     Parameters
     ----------
@@ -101,7 +113,9 @@ def extreme_units(
     units : pandas.DataFrame
         The units table.
     n : int
-        Units of each end; half of the units at most.
+        Units of each end; from half of the units at most.
+    sd : array, (features,), optional
+        Standard deviations to count in; those over the units if None.
 
     Returns
     -------
@@ -121,16 +135,17 @@ def extreme_units(
             f"units: unit {unknown[0]} has features but stands in no row of the units table; run "
             "the workflow again from the units"
         )
-    mean, sd = spread_of(features)
-    projection = _standardised(features, mean, sd) @ loading.transpose(
+    mean, own = spread_of(features)
+    projection = _standardised(features, mean, own if sd is None else sd) @ loading.transpose(
         "feature", "component"
     ).values.astype(np.float64)
     rows = []
+    placed = table.loc[names]
     for column, component in enumerate(loading["component"].values):
         order = np.argsort(-projection[:, column], kind="stable")
-        count = min(n, len(order) // 2)
-        for end, chosen in (("top", order[:count]), ("bottom", order[::-1][:count])):
-            for rank, unit in enumerate(chosen, start=1):
+        half = len(order) // 2
+        for end, first in (("top", order[:half]), ("bottom", order[::-1][:half])):
+            for rank, unit in enumerate(_apart(first, placed, n), start=1):
                 row = table.loc[names[unit]]
                 rows.append(
                     {
@@ -145,3 +160,102 @@ def extreme_units(
                     }
                 )
     return pd.DataFrame(rows, columns=list(UNITS_COLUMNS))
+
+
+def other_units(
+    loading: xr.DataArray,
+    own: xr.DataArray,
+    other: xr.DataArray,
+    to: np.ndarray,
+    units: pd.DataFrame,
+    standardized: tuple[bool, bool] = (False, False),
+    n: int = 8,
+) -> pd.DataFrame:
+    """Units of the other model's stimuli at the ends of this model's components.
+
+    Their features are taken into this model's by the alignment and projected like its own: the
+    pictures that a component of language stands for, or the words of one of vision.
+
+    Parameters
+    ----------
+    loading : xarray.DataArray, (feature, component)
+    own, other : xarray.DataArray, (unit, feature)
+        Features of this model and of the other.
+    to : array, (features of the other, own features)
+        Map between them, in the units of the designs.
+    units : pandas.DataFrame
+        The other's units table.
+    standardized : tuple of bool
+        Whether the designs' features, own and other, were z-scored.
+    n : int
+        Units of each end.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `UNITS_COLUMNS`.
+    """
+    mean, sd = spread_of(other)
+    unit = sd if standardized[1] else np.where(sd > 0, 1.0, 0.0)
+    moved = xr.DataArray(
+        _standardised(other, mean, unit) @ to, {"unit": other["unit"].values}, ("unit", "feature")
+    )
+    return extreme_units(loading, moved, units, n, scale_of(own, standardized[0]))
+
+
+def units_of_both(
+    loading: xr.DataArray,
+    features: Sequence[xr.DataArray],
+    units: Sequence[pd.DataFrame],
+    maps: Sequence[np.ndarray],
+    standardized: Sequence[bool],
+    number: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Units of both models' stimuli at the ends of the components of one.
+
+    Parameters
+    ----------
+    loading : xarray.DataArray, (feature, component)
+        Of the model `number`.
+    features, units, standardized : sequence of two
+        Of both models, as for `other_units`.
+    maps : sequence of array
+        From the first's features to the second's, and back.
+    number : int
+        0 or 1.
+
+    Returns
+    -------
+    own, others : pandas.DataFrame
+        Columns of `UNITS_COLUMNS`.
+    """
+    other = 1 - number
+    theirs = other_units(
+        loading,
+        features[number],
+        features[other],
+        maps[other],
+        units[other],
+        (standardized[number], standardized[other]),
+    )
+    return extreme_units(loading, features[number], units[number]), theirs
+
+
+def _apart(order: np.ndarray, units: pd.DataFrame, n: int) -> list[int]:
+    """Take the first units of an order that are not moments of the same scene."""
+    stimuli = units["stimulus"].astype(str).to_numpy() if "stimulus" in units else None
+    times = np.full(len(units), np.nan)
+    if "stimulus_time" in units:
+        times = pd.to_numeric(units["stimulus_time"], errors="coerce").to_numpy(float)
+    chosen: list[int] = []
+    for unit in order:
+        near = (
+            (stimuli is None or stimuli[unit] == stimuli[other])
+            and abs(times[unit] - times[other]) < APART
+            for other in chosen
+        )
+        if not any(near):
+            chosen.append(int(unit))
+        if len(chosen) == n:
+            break
+    return chosen

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from braid.encoding.estimator import RidgeCV
     from braid.encoding.factors import factor_store
     from braid.encoding.fit import fit_encoding, refit_weights
-    from braid.encoding.folds import Fold, Split, folds_of, make_folds, run_labels
+    from braid.encoding.folds import Chunks, Fold, Split, folds_of, make_folds, run_labels
     from braid.encoding.freedman_lane import unique_part_test
     from braid.encoding.grid import Grid, make_grid
     from braid.encoding.lags import LAG_COLUMNS, lag_scan
@@ -44,6 +44,7 @@ else:
                 "refit_weights",
             ),
             "folds": (
+                "Chunks",
                 "Fold",
                 "Split",
                 "folds_of",
@@ -70,6 +71,7 @@ else:
 __all__ = [
     "LAG_COLUMNS",
     "BandedRidgeCV",
+    "Chunks",
     "Fold",
     "Grid",
     "Plan",

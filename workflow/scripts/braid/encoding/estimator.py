@@ -46,12 +46,13 @@ class RidgeCV(LinearRegressor):
     ----------
     alphas : array-like
         Penalties to choose from.
-    alpha_scale : {"absolute", "trace"}
+    alpha_scale : {"absolute", "trace", "squared"}
         `trace`: penalties count in mean eigenvalues of the training rows' Gram matrix.
+        `squared`: penalties are the squares of the alphas, as in Huth-lab code.
     cv : int, splitter or iterable of (train, test)
         Folds that choose the penalty. An int gives contiguous folds, as time series need.
-    select : {"r", "r2", "mse"}
-        What the folds maximise (`mse`: minimise).
+    select : {"r", "r2", "mse", "signed_root_r2"}
+        What the folds maximise (`mse`: minimise; see `cross_validate`).
     standardize : bool
         Scale features by their standard deviation.
     form : {"auto", "gram", "streamed", "kernel", "svd"}

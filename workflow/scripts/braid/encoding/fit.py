@@ -190,7 +190,12 @@ def refit_weights(
 
 
 def whole_fold(outer: list[Fold], rows: np.ndarray) -> Fold:
-    """Fold that trains on all rows in use, with the outer folds (or one's inner) inside."""
+    """Fold that trains on all rows in use, with the outer folds inside, or draws of its own.
+
+    Where inner folds are drawn as chunks, so are those of all rows.
+    """
+    if outer[0].chunks is not None:
+        return Fold("all", rows, rows, outer[0].chunks.splits("all", rows), outer[0].chunks)
     if len(outer) > 1:
         splits = tuple(Split(fold.train, fold.test) for fold in outer)
     else:

@@ -1,18 +1,18 @@
 """Outer and inner folds of time series: contiguous blocks, runs or hold-out, with an embargo.
 
 Inner folds (for choosing alpha) are unions of the same blocks or runs as the outer ones, so that
-all their Gram matrices are sums of the same stored pieces.
+all their Gram matrices are sums of the same stored pieces; or random sets of chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from braid.common import InputError
+from braid.common import InputError, rng, runs_that_fit
 
 SCHEMES = ("blocks", "halves", "runs", "holdout")
 _TOLERANCE = 1e-6  # s; onsets and volume times are rounded when they are stored
@@ -24,6 +24,72 @@ class Split:
 
     train: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Inner folds drawn at random, as the bootstrap ridge of Huth-lab code draws them.
+
+    Training rows are cut, in their order and across runs, into consecutive chunks of `length`.
+    Each draw holds out some whole chunks, without replacement within the draw, and trains on all
+    other rows. A tail shorter than a chunk is never held out.
+
+    Attributes
+    ----------
+    length : int
+        Rows of a chunk.
+    held : int or None
+        Chunks that a draw holds out; None: as many as make up a fifth of the rows, rounded up.
+    draws : int
+    seed : int
+        Draws depend on it and on the fold's name alone.
+    runs : numpy.ndarray of int, (samples,)
+    times : numpy.ndarray of float, (samples,)
+    embargo : float
+        As in `make_folds`.
+    """
+
+    length: int
+    held: int | None
+    draws: int
+    seed: int
+    runs: np.ndarray
+    times: np.ndarray
+    embargo: float
+
+    def splits(self, label: str, rows: np.ndarray) -> tuple[Split, ...]:
+        """Draw the inner folds of a training set.
+
+        Parameters
+        ----------
+        label : str
+            Name of the fold.
+        rows : array of int
+            Training rows, ascending.
+
+        Raises
+        ------
+        InputError
+            If the rows do not make up more chunks than are held out.
+        """
+        n_chunks = len(rows) // self.length
+        held = -(-len(rows) // (5 * self.length)) if self.held is None else self.held
+        if held >= n_chunks:
+            raise InputError(
+                f"folds.inner: the {len(rows)} training rows of fold {label} make {n_chunks} "
+                f"chunks of {self.length}, of which {held} cannot be held out; give shorter "
+                "chunks or hold out fewer"
+            )
+        generator = rng(self.seed, "inner chunks", label)
+        chunks = rows[: n_chunks * self.length].reshape(n_chunks, self.length)
+        found = []
+        for _ in range(self.draws):
+            test = np.sort(chunks[generator.choice(n_chunks, held, replace=False)].ravel())
+            out = np.zeros(len(self.runs), dtype=bool)
+            out[test] = True
+            out |= _near(out, self.runs, self.times, self.embargo)
+            found.append(Split(rows[~out[rows]], test))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -39,12 +105,15 @@ class Fold:
     inner : tuple of Split
         Splits for choosing alpha, which never hold a row of `test`: of `train`, or with scheme
         `halves` one that trains on all of `train` and is tested on rows of its own.
+    chunks : Chunks or None
+        What draws `inner`, where it is drawn; it draws those of other training sets too.
     """
 
     label: str
     train: np.ndarray
     test: np.ndarray
     inner: tuple[Split, ...]
+    chunks: Chunks | None = None
 
 
 def make_folds(
@@ -56,7 +125,7 @@ def make_folds(
     train: Sequence[Mapping[str, Any]] | None = None,
     test: Sequence[Mapping[str, Any]] | None = None,
     run_labels: Sequence[str] | None = None,
-    inner: int | None = None,
+    inner: int | Mapping[str, Any] | None = None,
 ) -> list[Fold]:
     """Divide samples into outer folds with their inner folds.
 
@@ -84,10 +153,11 @@ def make_folds(
         one of the mappings fits it. A value may be a list of allowed values.
     run_labels : sequence of str, optional
         Label of run 0, 1, ...; by default "run-0", "run-1", ...
-    inner : int, optional
+    inner : int or mapping, optional
         Number of inner folds. Default: with `blocks`, the other blocks; with `runs`, the other
         runs in at most 5 contiguous groups; with `holdout`, 5 blocks of the training rows.
-        `halves` has one, and takes no other number.
+        A mapping of `length`, `held`, `draws` and `seed` (40, None, 50 and 0) draws them (see
+        `Chunks`). `halves` has one inner fold, and takes nothing else.
 
     Returns
     -------
@@ -103,6 +173,9 @@ def make_folds(
     _check_order(runs, times)
     if embargo < 0:
         raise InputError(f"folds.embargo: {embargo} s is negative; give 0 or more")
+    chunks = None
+    if isinstance(inner, Mapping):
+        chunks, inner = _chunks(inner, runs, times, embargo), None
     if inner is not None and inner < 2:
         raise InputError(f"folds.inner: {inner} is too few; give at least 2 inner folds")
     labels = _labels(runs, run_labels)
@@ -110,7 +183,7 @@ def make_folds(
         groups, names = _blocks(len(runs), n)
         folds = _one_out(groups, names, runs, times, embargo, inner)
     elif scheme == "halves":
-        if inner is not None:
+        if inner is not None or chunks is not None:
             raise InputError("folds.inner: scheme 'halves' has one inner fold; leave 'inner' out")
         folds = _halves(*_blocks(len(runs), n, scheme), runs, times, embargo)
     elif scheme == "runs":
@@ -120,6 +193,11 @@ def make_folds(
         folds = [_holdout(runs, times, labels, train, test, embargo, inner or 5)]
     else:
         raise InputError(f"folds.scheme: '{scheme}' is not one of {', '.join(SCHEMES)}")
+    if chunks is not None:
+        folds = [
+            replace(fold, inner=chunks.splits(fold.label, fold.train), chunks=chunks)
+            for fold in folds
+        ]
     for fold in folds:
         _check_fold(fold)
     return folds
@@ -148,6 +226,19 @@ def run_labels(labelled: Any) -> list[str]:
     if stored is None:
         return [f"run-{run}" for run in range(int(labelled["run"].values.max()) + 1)]
     return list(json.loads(stored)) if isinstance(stored, str) else [str(run) for run in stored]
+
+
+def _chunks(
+    inner: Mapping[str, Any], runs: np.ndarray, times: np.ndarray, embargo: float
+) -> Chunks:
+    """Read how inner folds are drawn from the config's `folds.inner`."""
+    given = {"length": 40, "held": None, "draws": 50, "seed": 0, **inner}
+    if unknown := sorted(set(given) - {"length", "held", "draws", "seed"}):
+        raise InputError(f"folds.inner: '{unknown[0]}' is not one of length, held, draws and seed")
+    for name in ("length", "held", "draws"):
+        if given[name] is not None and given[name] < 1:
+            raise InputError(f"folds.inner.{name}: {given[name]} is too few; give 1 or more")
+    return Chunks(**given, runs=runs, times=times, embargo=embargo)
 
 
 def _check_order(runs: np.ndarray, times: np.ndarray) -> None:
@@ -271,31 +362,14 @@ def _select(
     if not filters:
         raise InputError(f"folds.{key}: scheme 'holdout' needs a list such as [{{task: film}}]")
     filters = [filters] if isinstance(filters, Mapping) else filters
-    chosen = [
-        run for run, label in labels.items() if any(_fits(label, wanted) for wanted in filters)
-    ]
+    fitting = set(runs_that_fit(list(labels.values()), filters))
+    chosen = [run for run, label in labels.items() if label in fitting]
     if not chosen:
         raise InputError(
             f"folds.{key}: no run fits {[dict(one) for one in filters]}; "
             f"the runs are {', '.join(labels.values())}"
         )
     return chosen
-
-
-def _fits(label: str, wanted: Mapping[str, Any]) -> bool:
-    """Whether a run's label has all the entities wanted."""
-    entities = dict(part.split("-", 1) for part in label.split("_") if "-" in part)
-    for entity, values in wanted.items():
-        allowed = values if isinstance(values, list | tuple) else [values]
-        have = entities.get({"session": "ses", "acquisition": "acq"}.get(entity, entity))
-        if have is None or not any(_same(have, str(value)) for value in allowed):
-            return False
-    return True
-
-
-def _same(have: str, wanted: str) -> bool:
-    """Whether two entity values are equal; run 1 is run 01."""
-    return have == wanted or (have.isdigit() and wanted.isdigit() and int(have) == int(wanted))
 
 
 def _cut(rows: np.ndarray, n: int) -> list[np.ndarray]:

@@ -101,13 +101,17 @@ class Crossed:
     sums, squares : numpy.ndarray of float64, (atoms, targets)
         Sums of `y` and of its square over each atom.
     products : array or None
-        Cross-products that the form keeps: one matrix per atom, and last their sum.
+        Cross-products that the form keeps: one matrix per atom, and last their sum; of more than
+        `MANY` atoms the sum alone.
+    last : (bytes, array) or None
+        Then: the set of atoms whose cross-products were made last, and these.
     """
 
     y: Array
     sums: np.ndarray
     squares: np.ndarray
     products: Array | None = None
+    last: tuple[bytes, Array] | None = None
 
 
 class Bases:

@@ -23,6 +23,7 @@ from braid.encoding.forms import (
     upper_of_scatter,
 )
 from braid.encoding.layout import Layout
+from braid.encoding.planner import MANY, stored_atoms
 
 CHUNK = 2**20  # numbers of X that are held in float64 at a time
 _CHECKED = 16  # columns whose variance is computed a second time
@@ -43,6 +44,10 @@ class GramForm:
     Gram matrices are accumulated and diagonalised in float64; products with targets run in
     `dtype`. Where a training set's mean is so far from that of all rows that these differences
     lose digits, its own centred rows are used instead.
+
+    Of more than `MANY` atoms (many random draws of inner folds), whose matrices may take many times
+    the memory of the rows, only the sums over all are kept: those of a set are made from its rows,
+    or from the others where these are fewer.
 
     Feature spaces with weights are views of this form (see `weighted`): D G_tr D is diagonalised,
     with D the square roots of the weights and without the features of weight 0. X, G and C stay.
@@ -102,10 +107,11 @@ class GramForm:
         self._x: Array = None
         if not stream:
             self._x = backend.empty((len(layout.order), self.size), self.dtype)
-        shape = (layout.n_atoms, self.size, self.size)
+        self._many = layout.n_atoms > MANY
+        shape = (stored_atoms(layout.n_atoms), self.size, self.size)
         self._grams = backend.zeros(shape, np.float64)
         self._sums = np.zeros(shape[:2])
-        for atom, piece in enumerate(layout.pieces()):
+        for atom, piece in enumerate(self._stored_pieces()):
             self._add(atom, piece)
 
     def count_as(self, varying: int, flat: int) -> None:
@@ -159,11 +165,25 @@ class GramForm:
             )
         return total / len(self.layout.order)
 
-    def _read(self, where: slice, centred: bool = True) -> Iterator[tuple[slice, np.ndarray]]:
-        """Chunks of rows of X, given by their place in the layout's order, in float64."""
+    def _stored_pieces(self) -> list[slice]:
+        """Parts of the rows of which sums are kept: each atom, or all of them together."""
+        return [slice(0, len(self.layout.order))] if self._many else self.layout.pieces()
+
+    def _parts(self, where: slice | np.ndarray) -> Iterator[slice | np.ndarray]:
+        """Places in the layout's order, so many at a time as one chunk holds."""
         step = max(1, CHUNK // max(1, self.n_features))
-        for start in range(where.start, where.stop, step):
-            part = slice(start, min(start + step, where.stop))
+        if isinstance(where, slice):
+            for start in range(where.start, where.stop, step):
+                yield slice(start, min(start + step, where.stop))
+        else:
+            for start in range(0, len(where), step):
+                yield where[start : start + step]
+
+    def _read(
+        self, where: slice | np.ndarray, centred: bool = True
+    ) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
+        """Chunks of rows of X, given by their place in the layout's order, in float64."""
+        for part in self._parts(where):
             rows = self.layout.order[part]
             adjacent = rows[-1] - rows[0] + 1 == len(rows) and np.all(np.diff(rows) == 1)
             chosen = self._source[slice(int(rows[0]), int(rows[-1]) + 1) if adjacent else rows]
@@ -173,12 +193,14 @@ class GramForm:
             yield part, values
 
     def _chunks(
-        self, where: slice, at: slice | np.ndarray | None = None
-    ) -> Iterator[tuple[slice, Array]]:
+        self, where: slice | np.ndarray, at: slice | np.ndarray | None = None
+    ) -> Iterator[tuple[slice | np.ndarray, Array]]:
         """Chunks of centred rows of X on the device, in `dtype`: features in use, or those `at`."""
         at = self._at if at is None else at
         if not self._stream:
-            yield where, self._x[where][:, at]
+            # a slice copies nothing
+            for part in [where] if isinstance(where, slice) else self._parts(where):
+                yield part, self._x[part][:, at]
             return
         for part, rows in self._read(where):
             yield part, self.backend.asarray(rows[:, at], self.dtype)
@@ -186,7 +208,19 @@ class GramForm:
     def _mean(self, members: np.ndarray) -> tuple[int, np.ndarray]:
         """Rows of a set of atoms, and their mean of the features in use."""
         n = int(self.counts[members].sum())
-        return n, self._sums[members].sum(axis=0)[self._at] / n
+        if not self._many:
+            return n, self._sums[members].sum(axis=0)[self._at] / n
+        where, others = self._fewer(members)
+        found = np.zeros(self.n_features)
+        for _, rows in self._read(where):
+            found += rows.sum(axis=0)
+        return n, (self._sums[0] - found if others else found)[self._at] / n
+
+    def _fewer(self, members: np.ndarray) -> tuple[slice | np.ndarray, bool]:
+        """Places of a set's rows, or of the others where these are fewer; and whether they are."""
+        others = bool(self.counts[~members].sum() < self.counts[members].sum())
+        chosen = ~members if others else members
+        return (self.layout.positions(chosen) if chosen.any() else slice(0, 0)), others
 
     def _add(self, atom: int, piece: slice) -> None:
         """Add an atom's rows to its Gram matrix and sums."""
@@ -234,15 +268,26 @@ class GramForm:
         self, members: np.ndarray, mean: np.ndarray, n: int
     ) -> tuple[Array, np.ndarray]:
         """Gram matrix of a set of atoms, centred, and its diagonal before that."""
-        total = _sum_of(
-            _square(self._grams[atom], self._at) for atom in np.flatnonzero(members).tolist()
-        )
+        if self._many:
+            total = self._gram_of_rows(members)
+        else:
+            atoms = np.flatnonzero(members).tolist()
+            total = _sum_of(_square(self._grams[atom], self._at) for atom in atoms)
         before = self.backend.to_numpy(total.diagonal()).copy()
         on_device = self.backend.asarray(mean, np.float64)
         for start in range(0, self.size, _ROWS):
             rows = slice(start, start + _ROWS)
             total[rows] -= (n * on_device[rows])[:, None] * on_device
         return total, before
+
+    def _gram_of_rows(self, members: np.ndarray) -> Array:
+        """Gram matrix of a set of atoms from its rows, or from those of all the others."""
+        where, others = self._fewer(members)
+        found = self.backend.zeros((self.size, self.size), np.float64)
+        for _, rows in self._read(where):
+            values = self.backend.asarray(rows[:, self._at], np.float64)
+            found += values.T @ values
+        return _square(self._grams[0], self._at) - found if others else found
 
     def _loses_digits(
         self, members: np.ndarray, mean: np.ndarray, before: np.ndarray, diagonal: np.ndarray
@@ -320,9 +365,9 @@ class GramForm:
         y = backend.asarray(y, self.dtype)
         sums, squares = crossed_sums(backend, layout, y)
         # the last row holds the sums of y, the last matrix the sum of the others
-        shape = (layout.n_atoms + 1, self.n_features + 1, y.shape[1])
-        products = backend.empty(shape, self.dtype)
-        for atom, piece in enumerate(layout.pieces()):
+        n_matrices = 1 if self._many else layout.n_atoms + 1
+        products = backend.empty((n_matrices, self.n_features + 1, y.shape[1]), self.dtype)
+        for atom, piece in enumerate(self._stored_pieces()):
             started = False
             for part, rows in self._chunks(piece, slice(0, self.n_features)):
                 found = rows.T @ y[part]
@@ -331,8 +376,11 @@ class GramForm:
                 else:
                     products[atom, :-1] = found
                 started = True
-        products[:-1, -1] = backend.asarray(sums, self.dtype)
-        products[-1] = products[:-1].sum(axis=0)
+        if self._many:
+            products[0, -1] = backend.asarray(sums.sum(axis=0), self.dtype)
+        else:
+            products[:-1, -1] = backend.asarray(sums, self.dtype)
+            products[-1] = products[:-1].sum(axis=0)
         return Crossed(y, sums, squares, products)
 
     def project(self, basis: Basis, crossed: Crossed) -> Array:
@@ -375,6 +423,8 @@ class GramForm:
         if self.size < self.n_features:
             features = np.arange(self.n_features)[self._at]
             at = adjacent(np.append(features, self.n_features))
+        if self._many:
+            return self._products_of_rows(crossed, members)[at]
         atoms, others = (np.flatnonzero(mask).tolist() for mask in (members, ~members))
         if len(atoms) == 1:
             return products[atoms[0]][at]
@@ -387,6 +437,21 @@ class GramForm:
                 total -= products[atom][at]
             return total
         return _sum_of(products[atom][at] for atom in atoms)
+
+    def _products_of_rows(self, crossed: Crossed, members: np.ndarray) -> Array:
+        """Cross-products of a set of atoms from its rows, or from those of all the others."""
+        assert crossed.products is not None
+        where, others = self._fewer(members)
+        chosen = ~members if others else members
+        if crossed.last is None or crossed.last[0] != chosen.tobytes():
+            found = self.backend.zeros(crossed.products.shape[1:], self.dtype)
+            for part, rows in self._chunks(where, slice(0, self.n_features)):
+                found[:-1] += rows.T @ crossed.y[part]
+            sums = crossed.sums[chosen].sum(axis=0)
+            found[-1] = self.backend.asarray(sums, self.dtype)
+            # without an embargo, what training leaves out is what is tested next
+            crossed.last = chosen.tobytes(), found
+        return crossed.products[0] - crossed.last[1] if others else crossed.last[1]
 
     def predict(
         self, basis: Basis, members: np.ndarray, b: Array, space: int | None = None

@@ -10,8 +10,8 @@ import numpy as np
 
 from braid.common import InputError
 
-SCALES = ("absolute", "trace")
-CRITERIA = ("r", "r2", "mse")
+SCALES = ("absolute", "trace", "squared")
+CRITERIA = ("r", "r2", "mse", "signed_root_r2")
 _TIE = 1e-10
 
 
@@ -22,9 +22,10 @@ class Grid:
     Attributes
     ----------
     values : numpy.ndarray of float64, (alphas,)
-    scale : {"absolute", "trace"}
+    scale : {"absolute", "trace", "squared"}
         `trace`: values count in mean eigenvalues of the training rows' Gram matrix, trace / p
         over the features that vary, so that one grid serves different numbers of rows and units.
+        `squared`: a penalty is the square of a value, as Huth-lab code counts.
     """
 
     values: np.ndarray
@@ -32,6 +33,8 @@ class Grid:
 
     def absolute(self, mean_eigenvalue: float) -> np.ndarray:
         """Penalties to add to the eigenvalues of one training set."""
+        if self.scale == "squared":
+            return self.values**2
         return self.values * (mean_eigenvalue if self.scale == "trace" else 1.0)
 
 

@@ -120,7 +120,8 @@ def folds_within(folds: list[Fold], rows: np.ndarray, name: str) -> list[Fold]:
             for split in fold.inner
         )
         train = _kept(fold.train, rows, fold.label, name)
-        found.append(Fold(fold.label, train, _kept(fold.test, rows, fold.label, name), inner))
+        test = _kept(fold.test, rows, fold.label, name)
+        found.append(Fold(fold.label, train, test, inner, fold.chunks))
     return found
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from braid.common import BraidError
 
 MB = 2.0**20
+MANY = 64  # atoms; of more, matrices are made from rows when they are asked for
 FLOOR = 64  # targets; below this the products no longer pay
 _CAP = 2048  # targets of a block on the CPU; larger ones no longer gain speed
 MEMORY_MB = 1500.0
 _SLACK = 1.08  # what the allocator takes on top of the arrays; measured
 _DRAW = 16.0  # bytes per draw and target: the score, and the statistic in float64 with a copy
+_SPLIT = 10.0  # bytes per row of a drawn split: its number, and two marks while atoms are found
 _COPIES = 3  # of the rows of targets, while an event bootstrap makes them ready
 _TILE = 512  # targets; a multiple of all that `tile_width` gives
 _BASE_MB = 350.0  # the interpreter with NumPy, SciPy, xarray, pandas and scikit-learn
@@ -79,6 +81,8 @@ class Costs:
         Of the largest temporary array, per target and at most.
     tile : int or None
         Targets that are worked on at a time by one worker; None: the whole block.
+    gathered : float
+        Rows that one worker picks at a time.
     """
 
     always: float
@@ -88,14 +92,21 @@ class Costs:
     working: float
     buffer: tuple[float, float]
     tile: int | None
+    gathered: float = 0.0
 
     def peak(self, keep: int, block: int, workers: int) -> float:
         """Bytes at the worst moment: making eigenbases, or working on targets."""
         width = block if self.tile is None else min(block, self.tile)
         busy = 1 if self.tile is None else min(workers, -(-block // max(width, 1)))
         at_work = width * self.working + min(self.buffer[0] * width, self.buffer[1])
+        at_work += self.gathered
         most = max(self.making, self.column * block + busy * at_work)
         return _SLACK * (self.always + self.each * keep + most)
+
+
+def stored_atoms(n_atoms: int) -> int:
+    """Atoms of which the Gram form keeps matrices; of more than `MANY` only that of all rows."""
+    return n_atoms if n_atoms <= MANY else 1
 
 
 def tile_width(size: int) -> int:
@@ -220,6 +231,7 @@ def predict_job_mb(
     memory_mb: float = MEMORY_MB,
     workers: int = 1,
     draws: int = 0,
+    chunks: Mapping[str, int] | None = None,
 ) -> int:
     """Memory that a fit's job needs, MB, from shapes alone, before anything is read.
 
@@ -245,23 +257,32 @@ def predict_job_mb(
         Threads.
     draws : int
         Draws of a permutation test, whose null scores stay in memory until the decision.
+    chunks : mapping, optional
+        `length` and `draws` of inner folds that are drawn (see `Chunks`).
     """
     train, test = max(2, n - n // n_folds), max(1, n // n_folds)
     pairs = [(train, test)] * n_folds
-    if nested:
+    atoms, drawn = n_folds * (2 if nested else 1), 0
+    if nested and chunks:
+        drawn = n_folds * chunks["draws"]
+        pairs += [(max(2, train - train // 5), max(1, train // 5))] * drawn
+        # chunks of one outer fold cut through those of another
+        atoms = min(n, n_folds * (n // chunks["length"] + 1))
+        atoms = n if atoms > MANY else atoms
+    elif nested:
         pairs += [(max(2, train - test), test)] * (n_folds * (n_folds - 1) // 2)
     form = "gram" if p <= train else "kernel"
-    atoms = n_folds * (2 if nested else 1)
     try:
         plan = plan_memory(
             n, p, targets, form, atoms=atoms, alphas=alphas, memory_mb=memory_mb,
-            pairs=pairs, workers=workers,
+            pairs=pairs, workers=workers, copies=8 if drawn else 4,
         )  # fmt: skip
         peak = plan.peak_mb
     except BraidError:
         peak = memory_mb
     arrays = 4.0 * n * p * (layers + 1) + 4.0 * n * targets * 3
     results = targets * (layers * n_folds * (4.0 * 3 + 8.0 * 4) + draws * _DRAW)
+    results += drawn * n * _SPLIT
     return int(-(-(_BASE_MB + (arrays + results) / MB + peak) // 1))
 
 
@@ -377,13 +398,17 @@ def _costs(
 ) -> Costs:
     """Bytes of a form; `column`: bytes per target of the blocks that the caller makes."""
     s, most, test = itemsize, max(a for a, _ in pairs), max(b for _, b in pairs)
+    gathered = 0.0
     if form in ("gram", "streamed"):
         r, few = p, test < p and form == "gram"
-        always = 8.0 * atoms * p * p + (s * n * p if form == "gram" else 0)
+        kept = stored_atoms(atoms)
+        always = 8.0 * kept * p * p + (s * n * p if form == "gram" else 0)
         chunk = 24.0 * min(n * p, max(2**20, p))
         making = max(24.0 * p * p, 32.0 * test * p + 8.0 * p * p if few else 32.0 * p * p) + chunk
         each = s * p * (p + 1) + swept * p * min(test, p) * (2 if few else 1) + 8.0 * alphas * p
-        width = 1.0 * s * (n + (atoms + 3) * p)
+        width = 1.0 * s * (n + (kept + 3) * p)
+        if atoms > MANY:
+            gathered = 1.0 * s * min(n * p, max(2**20, p))
     else:
         r = min(most, p)
         # the kernels of several spaces have a weighted sum
@@ -400,7 +425,9 @@ def _costs(
         width = 1.0 * s * n
     # W, H and their product in float64, moments of all penalties
     width += (4 * s + 8.0) * r + 8.0 * 10 * alphas
+    if atoms > MANY:
+        width += 2 * 8.0 * atoms  # sums of each and of its squares
     size = p if form in ("gram", "streamed") else n
     buffer = 3.0 * swept * r * alphas, 3.0 * swept * 2**21
     tile = tile_width(size) if in_tiles else None
-    return Costs(always, making, each, column, width, buffer, tile)
+    return Costs(always, making, each, column, width, buffer, tile, gathered)

@@ -427,9 +427,11 @@ def cross_validate(
     y : array, (rows in use, targets), or Tiles
         Arranged (`Problem.arrange`) and centred targets, without NaN.
     grid : Grid
-    select : {"r", "r2", "mse"}
+    select : {"r", "r2", "mse", "signed_root_r2"}
         What the inner folds maximise (`mse`: minimise); means over the inner folds where it is
-        defined. R2 is around the test mean.
+        defined. R2 is around the test mean. `signed_root_r2`, for z-scored targets: the root of
+        |s| with the sign of s, s = 1 - var(error) / ((1 + var(targets)) / 2), by which Huth-lab
+        code chooses where it is not asked for correlations.
     measure : {"r", "r2", "mse"}
         What is scored outside.
 
@@ -841,6 +843,11 @@ def _measure(
         measured["mse"] = -error
         measured["r2"] = 1 - np.divide(
             error, variance, out=np.full_like(error, np.nan), where=variance > 0
+        )
+        spread = variance - 2 * found.covariance + found.variance
+        share = 1 - spread / ((1 + variance) / 2)
+        measured["signed_root_r2"] = np.where(
+            variance > 0, np.sign(share) * np.sqrt(np.abs(share)), np.nan
         )
     return measured
 

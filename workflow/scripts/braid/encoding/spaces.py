@@ -22,7 +22,7 @@ from braid.encoding.forms import GUARD, SpaceForm
 from braid.encoding.gram import GramForm
 from braid.encoding.grid import Grid
 from braid.encoding.layout import layout_of
-from braid.encoding.planner import MEMORY_MB, Plan, always_mb, plan_memory
+from braid.encoding.planner import MEMORY_MB, Plan, always_mb, plan_memory, stored_atoms
 from braid.encoding.rows import KernelForm, Scaled
 from braid.encoding.solver import Problem, Tiles, centred, cross_tiles, pairs_of, shelve
 
@@ -317,7 +317,8 @@ class SpacesFit:
         pairs = pairs_of(layout, self.folds)
         rows, targets = len(layout.order), max(self.y.shape[1], self.columns)
         # what a block's tiles hold stays for all weightings
-        held = rows + (0 if form.name == "kernel" else (layout.n_atoms + 1) * (p + 1))
+        matrices = 0 if form.name == "kernel" else stored_atoms(layout.n_atoms) + 1
+        held = rows + matrices * (p + 1)
         plan = plan_memory(
             n=rows,
             p=p,

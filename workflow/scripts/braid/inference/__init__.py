@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     )
     from braid.inference.decision import bh, fdr, max_t, p_values, smallest_q
     from braid.inference.evaluation import evaluate
-    from braid.inference.evaluation_crossmodal import evaluate_crossmodal, evaluate_shared
+    from braid.inference.evaluation_crossmodal import (
+        evaluate_ceilings,
+        evaluate_crossmodal,
+        evaluate_shared,
+    )
     from braid.inference.evaluation_integration import evaluate_integration
     from braid.inference.expectations import EVALUATION_COLUMNS, check_expectations
     from braid.inference.group import (
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from braid.inference.integration_study import Study, integration_columns, integration_tables
     from braid.inference.nulls import Draws, draw_permutations
     from braid.inference.permutation import draw_scores, sequential_scores
+    from braid.inference.repeated import CEILINGS_COLUMNS, ceilings_table
     from braid.inference.sequential import sequential_p
     from braid.inference.sites import SITES_COLUMNS, test_sites
     from braid.inference.swap import COMPARISONS_COLUMNS, compare_models
@@ -75,7 +80,9 @@ else:
             ),
             "decision": ("bh", "fdr", "max_t", "p_values", "smallest_q"),
             "evaluation": ("evaluate",),
-            "evaluation_crossmodal": ("evaluate_crossmodal", "evaluate_shared"),
+            "evaluation_crossmodal": (
+                *("evaluate_ceilings", "evaluate_crossmodal", "evaluate_shared"),
+            ),
             "evaluation_integration": ("evaluate_integration",),
             "expectations": ("EVALUATION_COLUMNS", "check_expectations"),
             "group": ("GROUP_COLUMNS", "group_table", "group_test", "hierarchical_bootstrap"),
@@ -94,6 +101,7 @@ else:
             "integration_study": ("Study", "integration_columns", "integration_tables"),
             "nulls": ("Draws", "draw_permutations"),
             "permutation": ("draw_scores", "sequential_scores"),
+            "repeated": ("CEILINGS_COLUMNS", "ceilings_table"),
             "sequential": ("sequential_p",),
             "sites": ("SITES_COLUMNS", "test_sites"),
             "swap": ("COMPARISONS_COLUMNS", "compare_models"),
@@ -103,6 +111,7 @@ else:
 
 __all__ = [
     "CANDIDATES_COLUMNS",
+    "CEILINGS_COLUMNS",
     "COLUMNS",
     "COMPARISONS_COLUMNS",
     "EVALUATION_COLUMNS",
@@ -116,6 +125,7 @@ __all__ = [
     "bootstrap_events",
     "bootstrap_predictions",
     "bootstrap_scores",
+    "ceilings_table",
     "check_expectations",
     "collect_tables",
     "compare_candidates",
@@ -129,6 +139,7 @@ __all__ = [
     "draw_scores",
     "draw_weights",
     "evaluate",
+    "evaluate_ceilings",
     "evaluate_crossmodal",
     "evaluate_integration",
     "evaluate_shared",

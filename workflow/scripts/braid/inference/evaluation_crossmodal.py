@@ -25,6 +25,8 @@ from braid.inference.expectations import EVALUATION_COLUMNS
 STAGE = "crossmodal_transfer"
 RECOVERED = 0.9  # correlation with the planted places on a dimension
 HELD_OUT = "sign_loo"
+COVERED = 0.9  # share of 95 % intervals that must hold the truth, see `evaluate_ceilings`
+NEIGHBOURS = 3  # voxels' noise is partly shared: as many of them count as one
 
 
 def evaluate_crossmodal(
@@ -90,7 +92,8 @@ def evaluate_shared(
     shared and inverted voxels that enter, of the projections on component k with the planted
     places on dimension k, each as long as the voxel's score, as weights are (at least 0.9; in the
     language's space inverted voxels have the opposite place); and whether the two models'
-    projections on it agree (q at most the level of the study).
+    projections on it agree (q at most the level of the study). Per direction: the share of shuffled
+    data sets in which any component is called, at most the 95 % binomial bound of .05.
 
     Parameters
     ----------
@@ -145,7 +148,128 @@ def evaluate_shared(
                     q[number] <= NOMINAL,
                 ),
             ]
+        n = int(own["n_shuffled"].iloc[0]) if len(own) else 0
+        if n:
+            share, bound = float(own["shuffled_any"].iloc[0]), upper_bound(n)
+            where = f"{name}, {direction}: share of {n} shuffled data sets"
+            measure = f"{where} with a component called significant"
+            threshold = f"<= {bound:.4f} (95 % binomial bound of {NOMINAL})"
+            rows.append(row_of(STAGE, measure, share, threshold, share <= bound))
     return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
+
+
+def evaluate_ceilings(
+    tables: Mapping[tuple[str, str], pd.DataFrame], truth: pd.DataFrame
+) -> pd.DataFrame:
+    """Compare ceilings estimated from repeats with the planted ones.
+
+    A voxel's estimate is the share of the variance of one repeat that repeats, of which its ceiling
+    is a monotonic function. The truth states the share that was planted, and the standard deviation
+    that the estimate must have, from the covariance of the planted noise (`repeated_truth` of the
+    room `simulate`). Of 95 % intervals drawn with it, 0.95 hold the truth if that noise is all
+    there is; 0.9 is asked for, since the theory knows nothing of what drifts and moving edges leave
+    behind, and takes true movements out where an analysis takes estimated ones.
+
+    Measures, per analysis:
+
+    - driven voxels, and silent ones, whose interval holds the truth: at least the 5 % binomial
+      bound of 0.9.
+    - mean estimate over silent voxels: within 1.96 standard errors of 0. Neighbours share 0.36 of
+      the variance of their noise, falling with distance d (voxels) as exp(-d^2 / 4); products of
+      two repeats share its square, which sums up to 2.9 voxels: three count as one.
+    - correlation of estimate and truth over driven voxels: at least the lower 5 % bound, with a
+      third of the voxels, of the value that the true variance of the shares and the expected errors
+      give.
+
+    Parameters
+    ----------
+    tables : mapping of (analysis, subject) to pandas.DataFrame
+        Columns of `CEILINGS_COLUMNS`.
+    truth : pandas.DataFrame
+        See `evaluate`; with `repeated_signal` and `repeated_sd`, without which there is no check.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `EVALUATION_COLUMNS`, of the stage `crossmodal_transfer`.
+
+    Raises
+    ------
+    InputError
+        If no voxel of an analysis is in the truth.
+    """
+    rows: list[dict[str, Any]] = []
+    if "repeated_sd" not in truth:
+        return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
+    planted = truth[truth["repeated_sd"].notna()][
+        ["subject", "site", "repeated_signal", "repeated_sd"]
+    ]
+    for name in dict.fromkeys(analysis for analysis, _ in tables):
+        own = [
+            table.assign(subject=subject)
+            for (analysis, subject), table in tables.items()
+            if analysis == name
+        ]
+        sites = pd.concat(own).merge(planted, on=["subject", "site"]).dropna(subset=["signal"])
+        if sites.empty:
+            raise InputError(
+                f"truth: none of the sites with a ceiling of analysis '{name}' is in it; subjects "
+                "and sites must be named alike"
+            )
+        rows += _ceilings_of(name, sites)
+    return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS))
+
+
+def _ceilings_of(name: str, sites: pd.DataFrame) -> list[dict[str, Any]]:
+    """Check the ceilings of one analysis."""
+    error = sites["signal"] - sites["repeated_signal"]
+    held = error.abs() <= stats.norm.ppf(0.975) * sites["repeated_sd"]
+    driven, rows = sites["repeated_signal"] > 0, []
+    for kind, part in (("driven", held[driven]), ("silent", held[~driven])):
+        if len(part):
+            share, bound = float(part.mean()), lower_bound(len(part), COVERED)
+            rows.append(
+                row_of(
+                    STAGE,
+                    f"{name}: share of {len(part)} {kind} voxels whose true ceiling lies in the "
+                    "95 % interval of the estimate from repeats",
+                    share,
+                    f">= {bound:.4f} (5 % binomial bound of {COVERED})",
+                    share >= bound,
+                )
+            )
+    silent = sites[~driven]
+    if len(silent):
+        mean = float(silent["signal"].mean())
+        se = float(np.sqrt(NEIGHBOURS * np.mean(silent["repeated_sd"] ** 2) / len(silent)))
+        bound = float(stats.norm.ppf(0.975)) * se
+        rows.append(
+            row_of(
+                STAGE,
+                f"{name}: mean share of signal over {len(silent)} silent voxels, from repeats",
+                mean,
+                f"within {bound:.4f} of 0 (1.96 standard errors)",
+                abs(mean) <= bound,
+            )
+        )
+    own = sites[driven]
+    if len(own) > 4 * NEIGHBOURS:
+        true = own["repeated_signal"].astype(float)
+        r = float(np.corrcoef(true, own["signal"])[0, 1])
+        variance, noise = float(true.var()), float(np.mean(own["repeated_sd"] ** 2))
+        expected = np.sqrt(variance / (variance + noise))
+        se = 1 / np.sqrt(len(own) / NEIGHBOURS - 3)
+        bound = float(np.tanh(np.arctanh(expected) - stats.norm.ppf(0.95) * se))
+        rows.append(
+            row_of(
+                STAGE,
+                f"{name}: r of estimated and true shares of signal over {len(own)} driven voxels",
+                r,
+                f">= {bound:.4f} (5 % bound of the expected {expected:.4f})",
+                r >= bound,
+            )
+        )
+    return rows
 
 
 def _clear(sites: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -35,6 +35,7 @@ Over = Callable[[np.ndarray], np.ndarray]
 ALPHAS = ("fixed", "reselect", "hybrid")
 CHECKED = 50  # draws that `hybrid` scores both ways
 _COLUMNS = 2048  # targets x draws in one product
+_READ = 0.1  # share of the memory for responses that are read in blocks
 _NARROW = 0.10  # difference in width that is worth a warning
 
 
@@ -105,7 +106,7 @@ def draw_scores(
     folds: list[Fold],
     grid: Grid,
     ridge: Mapping[str, Any],
-    y: np.ndarray,
+    y: Any,
     draws: Sequence[Draws],
     alpha: np.ndarray,
     how: str = "fixed",
@@ -127,7 +128,8 @@ def draw_scores(
     folds, grid, ridge
         Of the observed fit.
     y : array, (n, targets)
-        Without NaN.
+        Without NaN. What is no array, but has a `shape` and gives columns as `y[:, part]`, is
+        read in blocks of targets.
     draws : sequence of Draws
     alpha : array, (folds, targets)
         Penalties of the observed fit.
@@ -153,10 +155,16 @@ def draw_scores(
     def scored(some: Sequence[Draws], reselect: bool) -> list[np.ndarray]:
         problem = null_problem(x, folds, grid, ridge, alpha, reselect)
         select, memory = ridge.get("select", "r"), memory_limit(ridge, problem.form.backend)
-        return [
-            null_scores(problem, y, one, alpha, grid, select, reselect, memory, over)
-            for one in some
-        ]
+        parts: list[list[np.ndarray]] = [[] for _ in some]
+        for part in _blocks_of(y, memory):
+            block = y[:, part]
+            for found, one in zip(parts, some, strict=True):
+                found.append(
+                    null_scores(
+                        problem, block, one, alpha[:, part], grid, select, reselect, memory, over
+                    )
+                )
+        return [found[0] if len(found) == 1 else np.concatenate(found, -1) for found in parts]
 
     scores = scored(draws, how == "reselect")
     if how != "hybrid":
@@ -357,6 +365,15 @@ def _through_smoothers(
             score = smoothers.score(block[chosen].reshape(len(order), -1), penalties)
             out[draw : draw + batch, ..., targets] = _by_draw(over(score), chosen.shape[1])
     return out
+
+
+def _blocks_of(y: Any, memory_mb: float) -> list[slice]:
+    """Blocks of the targets that are not in memory; all targets at once of an array."""
+    n, targets = y.shape
+    if isinstance(y, np.ndarray):
+        return [slice(0, targets)]
+    width = max(_COLUMNS, int(_READ * memory_mb * 2**20 / (4 * n)))
+    return [slice(start, min(start + width, targets)) for start in range(0, targets, width)]
 
 
 def _empty(problem: Problem, draws: Draws, y: np.ndarray, over: Over) -> np.ndarray:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from braid.encoding import LAG_COLUMNS
+from braid.inference.repeated import NORMALISED_COLUMNS, normalised_sites
 from braid.inference.sites import SITES_COLUMNS
 from braid.inference.swap import COMPARISONS_COLUMNS
 
 Key = tuple[str, str, str]  # analysis, model, subject
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 _INTERVAL = "of the mean over subjects, 95 %, Student's t; n/a with fewer than 2 subjects"
 
 MODELS_COLUMNS = {
@@ -81,8 +85,14 @@ QUALITY_COLUMNS = {
     "value": "The number",
     "unit": "Its unit",
 }
+TIMING_COLUMNS = {
+    "analysis": MODELS_COLUMNS["analysis"],
+    "subject": "Subject label",
+    "model": "Network whose features were shifted, the first of the analysis",
+    **LAG_COLUMNS,
+}
 COLUMNS: dict[str, dict[str, str]] = {
-    "sites": SITES_COLUMNS,
+    "sites": {**SITES_COLUMNS, **NORMALISED_COLUMNS},
     "models": MODELS_COLUMNS,
     "regions": REGIONS_COLUMNS,
     "comparisons": COMPARISONS_COLUMNS,
@@ -90,6 +100,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "layers": LAYERS_COLUMNS,
     "excluded": EXCLUDED_COLUMNS,
     "quality": QUALITY_COLUMNS,
+    "timing": TIMING_COLUMNS,
 }
 
 
@@ -100,6 +111,8 @@ def collect_tables(
     nulls: Mapping[Key, xr.Dataset],
     excluded: Mapping[tuple[str, str], pd.DataFrame],
     quality: Mapping[tuple[str, str], pd.DataFrame],
+    ceilings: Mapping[tuple[str, str], pd.DataFrame] | None = None,
+    timing: Mapping[Key, pd.DataFrame] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Join the tables of all subjects, and sum them up.
 
@@ -112,13 +125,18 @@ def collect_tables(
         that opens its files one at a time serves as well.
     excluded, quality : mapping of (dataset, subject) to pandas.DataFrame
         What the preprocessing gave.
+    ceilings : mapping of (analysis, subject) to pandas.DataFrame, optional
+        What `ceilings_table` gave, where there are repeats.
+    timing : mapping of (analysis, model, subject) to pandas.DataFrame, optional
+        What `lag_scan` gave.
 
     Returns
     -------
     dict of str to pandas.DataFrame
         By the names of `COLUMNS`, each with the columns described there.
     """
-    all_sites = _joined(sites, SITES_COLUMNS)
+    all_sites = normalised_sites(_joined(sites, SITES_COLUMNS), fits, ceilings or {})
+    dataset, scanned = ("dataset", "subject"), ("analysis", "model", "subject")
     return {
         "sites": all_sites,
         "models": models_table(all_sites),
@@ -126,8 +144,9 @@ def collect_tables(
         "comparisons": _joined(comparisons, COMPARISONS_COLUMNS),
         "nulls": nulls_table(nulls),
         "layers": layers_table(fits),
-        "excluded": _labelled(excluded, EXCLUDED_COLUMNS),
-        "quality": _labelled(quality, QUALITY_COLUMNS),
+        "excluded": _labelled(excluded, dataset, EXCLUDED_COLUMNS),
+        "quality": _labelled(quality, dataset, QUALITY_COLUMNS),
+        "timing": _labelled(timing or {}, scanned, TIMING_COLUMNS),
     }
 
 
@@ -257,13 +276,12 @@ def _joined(tables: Iterable[pd.DataFrame], columns: Mapping[str, str]) -> pd.Da
 
 
 def _labelled(
-    tables: Mapping[tuple[str, str], pd.DataFrame], columns: Mapping[str, str]
+    tables: Mapping[Labels, pd.DataFrame],
+    names: tuple[str, ...],
+    columns: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Join tables of the preprocessing, labelled with data set and subject."""
+    """Join tables, labelled with the parts of their keys."""
     return _joined(
-        (
-            table.assign(dataset=dataset, subject=subject)
-            for (dataset, subject), table in tables.items()
-        ),
+        (table.assign(**dict(zip(names, key, strict=True))) for key, table in tables.items()),
         columns,
     )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from braid.bids import recorded_shift
 from braid.common import InputError, progress
 from braid.preprocess.cleaned import (
     Cleaned,
@@ -89,7 +90,8 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
         right; in z-scores, or in the image's units with zero mean per run. A voxel or vertex that
         is constant or NaN in one run, or in which nothing but nuisance is found, is left out in
         all. Quality: per run the median temporal signal-to-noise, DVARS, framewise displacement
-        (where motion is known) and the number of nuisance regressors.
+        (where motion is known), the number of nuisance regressors, and (where the sidecars tell)
+        how much later than the middle of the volume its slices were acquired, and their spread.
 
     Raises
     ------
@@ -178,7 +180,15 @@ def _process_run(
         ("DVARS", float(change[1:].mean()), "image units"),
         ("confound regressors", float(0 if regressors is None else regressors.shape[1]), "columns"),
     ]
+    measures += _slice_times(root, str(row["path"]), tr)
     return (zscore(cleaned) if params["standardize"] else cleaned), measures
+
+
+def _slice_times(root: Path, path: str, tr: float) -> list[Measure]:
+    """When the slices were acquired, as far as the sidecars tell."""
+    shift, spread = recorded_shift(root, path, tr)
+    found = (("slice time shift", shift, "s"), ("slice time spread", spread, "s"))
+    return [measure for measure in found if np.isfinite(measure[1])]
 
 
 class Voxels:

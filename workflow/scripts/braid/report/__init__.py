@@ -28,8 +28,9 @@ def make_report(results: Path, config: Mapping[str, Any], out: Path, figures: Pa
         The HTML file to write.
     figures : pathlib.Path
         Folder for the figures, one PNG and one SVG each, named `{analysis}__{figure}`,
-        `{transfer}__transfer` or `{integration}__integration_{figure}`; of the whole study
-        `study__{figure}`.
+        `{transfer}__transfer` (and `_map`, `_layers`, `_matrix`, `_times`),
+        `{components}__component_{number}`, `{shared}__shared_{side}_{number}` or
+        `{integration}__integration_{figure}`; of the whole study `study__{figure}`.
 
     Raises
     ------

@@ -279,6 +279,47 @@ def edge_shares(fits: Sequence[FitSummary]) -> tuple[float, float]:
     return float(np.average(low, weights=size)), float(np.average(high, weights=size))
 
 
+def timing_curves(results: Results, folder: Path) -> Figure | Absent:
+    """Draw scores against the lag of the features: a panel per analysis, a line per subject."""
+    table = results.timing.assign(
+        score=pd.to_numeric(results.timing["score"], errors="coerce")
+    ).dropna(subset=["score"])
+    analyses = [name for name in results.analyses if name in set(table["analysis"])]
+    if not analyses:
+        return Absent(
+            "No analysis was scanned with its features shifted in time; that takes samples that "
+            "are volumes, and the key `timing`."
+        )
+    canvas, grid = panel_grid(len(analyses))
+    peaks = []
+    for axes, analysis in zip(grid, analyses, strict=True):
+        part = table[table["analysis"] == analysis]
+        for place, (_, scan) in enumerate(part.groupby("subject", sort=False)):
+            scan = scan.sort_values("lag")
+            colour = _SUBJECT_TONES[place % len(_SUBJECT_TONES)]
+            axes.plot(scan["lag"], scan["score"], color=colour, marker="o", ms=3, lw=1)
+            peaks.append(int(scan["lag"].to_numpy()[int(scan["score"].argmax())]))
+        axes.axvline(0, color=MUTED, lw=0.8, ls=":")
+        axes.set_xlabel("Lag, volumes")
+        axes.set_title(f"{analysis}\n{part['model'].iloc[0]}", size=9)
+    grid[0].set_ylabel("Mean r")
+    heading(canvas, "Features shifted in time")
+    scans = len(peaks)
+    caption = (
+        "Held-out Pearson r, mean over at most "
+        f"{int(pd.to_numeric(table['n_targets']).max()):,} evenly spaced targets, with the "
+        "features of the middle layer shifted by a number of volumes (positive: taken from "
+        "earlier); one line per subject, colours tell subjects apart and nothing else. Where "
+        "stimuli and volumes run on the same clock, scores are highest at 0, or level around it "
+        "where several delays cover the haemodynamic response."
+    )
+    alt = (
+        f"Lines of score against lag for {listed(analyses)}; highest at lag 0 in "
+        f"{sum(peak == 0 for peak in peaks)} of {plural(scans, 'scan')}."
+    )
+    return finish(canvas, folder, "study__timing", caption, alt)
+
+
 def recording_quality(results: Results, folder: Path) -> Figure | Absent:
     """Draw the quality measures of the recordings: one panel per measure, one dot per run."""
     table = results.quality.assign(

@@ -40,7 +40,7 @@ _SHARPNESS = 2
 def surface_scores(results: Results, analysis: str, model: str, folder: Path) -> Figure | Absent:
     """Draw the scores of a model at significant vertices of each subject."""
     sites = results.sites_of(analysis, model)
-    if (why := _undrawable(results, analysis)) is not None:
+    if (why := undrawable(results, analysis)) is not None:
         return why
     subjects = results.subjects(analysis)
     shown = subjects[:MOST_SUBJECTS]
@@ -78,7 +78,7 @@ def surface_best(
     """Draw the best model of each significant vertex of each subject."""
     from matplotlib.colors import ListedColormap
 
-    if (why := _undrawable(results, analysis)) is not None:
+    if (why := undrawable(results, analysis)) is not None:
         return why
     subjects = results.subjects(analysis)
     shown = subjects[:MOST_SUBJECTS]
@@ -177,7 +177,7 @@ def draw_surfaces(
         for column, (side, view) in enumerate(_VIEWS):
             place = (left + column * width, low, width, _ROW / height)
             axes = canvas.add_axes(place)
-            axes.imshow(_brain(sides[side], side, view, colours, limits))
+            axes.imshow(brain_picture(sides[side], side, view, colours, limits))
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(f"{_SIDE[side]}, {view}", size=8, weight="normal", loc="center")
@@ -186,7 +186,7 @@ def draw_surfaces(
     return canvas
 
 
-def _brain(
+def brain_picture(
     values: np.ndarray, side: str, view: str, colours: Any, limits: tuple[float, float]
 ) -> np.ndarray:
     """Draw one hemisphere from one side: a picture (rows, columns, 4), transparent around it."""
@@ -278,7 +278,7 @@ def _mesh_of(places: np.ndarray) -> str:
     return next(name for name, size in FSAVERAGE.items() if size > highest)
 
 
-def _undrawable(results: Results, analysis: str) -> Absent | None:
+def undrawable(results: Results, analysis: str) -> Absent | None:
     """Say why vertices cannot be drawn, if they cannot."""
     if results.surface(analysis) != FSNATIVE:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from braid.config import transfer_models
 from braid.report.results import Results
+from braid.report.transfers import between_times, groups_of
 from braid.report.words import listed, plural
 
 MOST_COMPONENTS = 3
@@ -18,6 +19,9 @@ MOST_COMPONENTS = 3
 
 MOST_TEXT = 80
 """Characters of a unit's text that the page shows; of a longer one it shows the end."""
+
+RELATIVE = ("relative", "relative_low", "relative_high")
+"""Columns of transfers on the relative score, across over within, and its interval."""
 
 KEYS = ("alignments", "transfers", "components", "shared_components", "probes")
 """Keys of the config that name further analyses."""
@@ -29,16 +33,22 @@ def further_view(results: Results) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        Keys `transfers` (with `names`, `rows`, `missing`, and `electrodes`: whether any target is
-        a recording of electrodes), `components` (one entry per name) and
+        Keys `transfers` (with `names`, `rows`, `missing`; `scale`: that of the bars of relative
+        scores, None without any; `groups`: transfers that stand for those between the same two
+        analyses; `timed`: those between recordings of electrodes; and `electrodes`: whether any
+        target is such a recording), `components` (one entry per name) and
         `probes` (with `names`, `rows`, `missing`).
     """
     if not any(results.further(key) for key in KEYS):
         return None
+    transfers = transfer_rows(results)
     return {
         "transfers": {
             "names": list(results.further("transfers")),
-            "rows": transfer_rows(results),
+            "rows": transfers,
+            "scale": relative_scale(transfers),
+            "groups": list(groups_of(results)),
+            "timed": between_times(results),
             "missing": missing_transfers(results),
             "electrodes": any(
                 results.kind_of(entry["target"]) == "ieeg"
@@ -66,8 +76,10 @@ def transfer_rows(results: Results) -> list[dict[str, Any]]:
     list of dict
         Keys `transfer`, `model`, `tuning` (of opposite sign, and what the score is worth then),
         `raw` (whether nothing is done about it), `subjects`, `sites` (matched), `significant`,
-        `share`, `score` and `score_within`. The last two are means over subjects of the mean over
-        the sites that have both scores; NaN if none has.
+        `share`, `score` and `score_within`. These two are means over subjects of the mean over
+        the sites that have both scores; NaN if none has. `relative`: median of what was reached
+        across of what is reached within, over the sites that have it; `relative_low` and
+        `relative_high`: medians of the ends of their intervals. NaN where the table has none.
     """
     rows = []
     for name, entry in results.further("transfers").items():
@@ -92,9 +104,25 @@ def transfer_rows(results: Results) -> list[dict[str, Any]]:
                     "share": float(part["significant"].mean()),
                     "score": float(means["score"]),
                     "score_within": float(means["score_within"]),
+                    **{key: _median(part, key) for key in RELATIVE},
                 }
             )
     return rows
+
+
+def relative_scale(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """Give the ends of the scale of a table's relative scores; it holds 0 and 1."""
+    known = [row[key] for row in rows for key in RELATIVE if np.isfinite(row[key])]
+    return (min(0.0, *known), max(1.0, *known)) if known else None
+
+
+def _median(sites: pd.DataFrame, column: str) -> float:
+    """Median of the finite values of a column; NaN if it has none, or is absent."""
+    if column not in sites:
+        return float("nan")
+    values = pd.to_numeric(sites[column], errors="coerce").to_numpy(float)
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else float("nan")
 
 
 def sites_of_transfer(

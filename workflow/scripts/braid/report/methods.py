@@ -265,6 +265,19 @@ def _samples(entry: Mapping[str, Any], noun: str, pictures: bool) -> str:
     return text
 
 
+def _drawn(inner: int | Mapping[str, Any] | None) -> str:
+    """Say how inner folds were drawn, if they were."""
+    if not isinstance(inner, Mapping):
+        return ""
+    chunks = f"chunks of {inner['length']} samples"
+    held = (
+        f"a fifth of the rows, in {chunks}"
+        if inner["held"] is None
+        else f"{inner['held']} {chunks}"
+    )
+    return f", {inner['draws']} random draws that each hold out {held} [@huth]"
+
+
 def _after(units: Mapping[str, Any]) -> str:
     return f" and {units['context_after']} after" if units.get("context_after") else ""
 
@@ -280,19 +293,24 @@ def _encoding(entry: Mapping[str, Any], fits: Sequence[FitSummary]) -> str:
     }[folds.get("scheme", "blocks")]
     embargo = float(folds.get("embargo", 0))
     alphas = ridge.get("alphas", {"low": -2, "high": 6, "n": 15})
-    scale = (
-        "relative to the mean eigenvalue of the training Gram matrix"
-        if ridge.get("alpha_scale", "trace") == "trace"
-        else "absolute"
-    )
-    measure = {"r": "Pearson r", "r2": "R²", "mse": "mean squared error"}[ridge.get("select", "r")]
+    scale = {
+        "trace": "relative to the mean eigenvalue of the training Gram matrix",
+        "absolute": "absolute",
+        "squared": "whose squares are the penalties [@huth]",
+    }[ridge.get("alpha_scale", "trace")]
+    measure = {
+        "r": "Pearson r",
+        "r2": "R²",
+        "mse": "mean squared error",
+        "signed_root_r2": "the signed root of R²",
+    }[ridge.get("select", "r")]
     scaled = " and features scaled by their training standard deviation"
     text = (
         "Encoding models were ridge regressions [@ridge; tikhonov] with an unpenalised intercept"
         + (scaled if ridge.get("standardize", True) else "")
         + f", one penalty per target, from {alphas['n']} values between "
         f"{power(alphas['low'])} and {power(alphas['high'])} ({scale}), chosen by {measure} in "
-        "inner folds. Outer folds: "
+        f"inner folds{_drawn(folds.get('inner'))}. Outer folds: "
         f"{scheme}"
         + (
             f", with {embargo:g} s on both sides of what is held out dropped from training"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from braid.config import transfer_models
 from braid.report.results import Results
 from braid.report.words import listed, null_meanings, penalties_of_draws, plural
@@ -43,8 +45,31 @@ def _transfers(results: Results) -> list[str]:
         said.append(
             "Sites may be tuned to the two with opposite sign. The score none is the raw one; for "
             "sign_loo the r of each run is multiplied by the sign of the mean r of the other runs, "
-            "for gain_loo likewise with that sign shrunk towards +1, and abs takes the magnitude, "
-            "which is biased; each draw of the null goes through the same."
+            "for gain_loo likewise with that sign shrunk towards +1; for dim_sign the "
+            "prediction is split along the principal components of the source's weights, and each "
+            "part keeps or changes its sign at each site as the other runs say (held out too); "
+            "abs takes the magnitude, which is biased; each draw of the null goes through the same."
+        )
+    if results.transfers.get("relative_low", pd.Series(dtype=float)).notna().any():
+        said.append(
+            "The relative score is the score across over the score within the target, where the "
+            "target's own test has p of at most .05; its 95 % interval comes from blocks of the "
+            "target's time drawn again, the models not being trained again."
+        )
+    if len(results.transfer_matrix):
+        said.append(
+            "The transfer matrix holds the score of every layer within the source, each run held "
+            "out in turn, and across, trained on all of the source and tested on the target: means "
+            "over sites, by region too, with the draws of the same null. The false discovery rate "
+            "is controlled over the layers and regions of a subject, model, training and test "
+            "analysis. The layer marked as chosen is that of the source's inner folds, so the best "
+            "of the matrix is not selected."
+        )
+    if len(results.transfer_times):
+        said.append(
+            "For electrodes, models trained in each window around the events predicted every "
+            "window of the target, in the chosen layer; the false discovery rate is controlled "
+            "over the pairs of windows of a region."
         )
     for name, entry in entries.items():
         test = results.test(entry["source"])

@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from braid.common import progress, write_text
 from braid.report.answer import answers
+from braid.report.checks import ceiling_rows, slice_notes, timing_notes
 from braid.report.crossmodal import alignment_view, shared_view
 from braid.report.figure import Absent, Figure
+from braid.report.figures_components import component_jobs
 from braid.report.figures_further import transfer_scatter
 from braid.report.figures_integration import figures_of
 from braid.report.figures_integration_map import sites_map
@@ -24,8 +26,11 @@ from braid.report.figures_quality import (
     p_values,
     penalties,
     recording_quality,
+    timing_curves,
 )
 from braid.report.figures_scores import by_layer, by_region, distributions, timecourse
+from braid.report.figures_transfer_maps import transfer_map
+from braid.report.figures_transfers import layer_profiles, matrix_heat, times_heat
 from braid.report.fits import FitSummary, dropped_events, summarise_fits
 from braid.report.further import further_view
 from braid.report.integration import headline_of, models_of_integrations, share_text
@@ -51,6 +56,7 @@ from braid.report.summary import (
     key_numbers,
     passed,
 )
+from braid.report.transfers import between_times, groups_of
 from braid.report.words import (
     number,
     percent,
@@ -98,10 +104,8 @@ def draw_all(
             jobs.append(
                 (name, "timecourse", lambda a=name: timecourse(results, a, fits, palette, folder))
             )
-    jobs += [
-        (name, "transfer", lambda t=name: transfer_scatter(results, t, palette, folder))
-        for name in results.further("transfers")
-    ]
+    jobs += transfer_jobs(results, palette, folder)
+    jobs += component_jobs(results, folder)
     for name in results.further("integrations"):
         found = headline_of(results, name)
         if found is None:
@@ -110,10 +114,31 @@ def draw_all(
         jobs += [(name, what, job) for what, job in figures_of(results, found, palette, folder)]
     jobs += [
         ("study", "quality", lambda: recording_quality(results, folder)),
+        ("study", "timing", lambda: timing_curves(results, folder)),
         ("study", "nulls", lambda: null_figure(results, palette, folder)),
         ("study", "penalties", lambda: penalties(results, fits, palette, folder)),
     ]
     return {(where, what): job() for where, what, job in progress(jobs, "drawing figures")}
+
+
+def transfer_jobs(results: Results, palette: Palette, folder: Path) -> list[tuple[str, str, Any]]:
+    """List what is drawn of transfers: name, figure and how to draw it."""
+    jobs: list[tuple[str, str, Any]] = []
+    for name in results.further("transfers"):
+        jobs += [
+            (name, "transfer", lambda t=name: transfer_scatter(results, t, palette, folder)),
+            (name, "transfer_map", lambda t=name: transfer_map(results, t, folder)),
+            (name, "transfer_layers", lambda t=name: layer_profiles(results, t, palette, folder)),
+        ]
+    jobs += [
+        (first, "transfer_matrix", lambda n=names: matrix_heat(results, n, folder))
+        for first, names in groups_of(results).items()
+    ]
+    jobs += [
+        (name, "transfer_times", lambda t=name: times_heat(results, t, folder))
+        for name in between_times(results)
+    ]
+    return jobs
 
 
 def shown_models(results: Results) -> list[str]:
@@ -175,6 +200,9 @@ def render(
         nulls=null_rows(results.nulls),
         null_notes=null_notes(results.nulls),
         quality=quality_rows(results.quality),
+        slices=slice_notes(results),
+        timing=timing_notes(results),
+        ceilings=ceiling_rows(results),
         dropped=records(dropped_events(results)),
         warnings=fit_warnings(fits),
         evaluation=evaluation_rows(results.evaluation),

@@ -26,12 +26,16 @@ _REQUIRED = {
         "nulls": "analysis subject model null null_sd naive_sd n_draws distinct note",
         "excluded": "dataset subject target reason detail",
         "quality": "dataset subject run measure value unit",
+        "timing": "analysis subject model lag seconds score n_targets",
         "alignments": "language_layer vision_layer direction r2 rank first rank_identity",
         "shared": "direction component share r p_refit p_spatial p q significant loso_r n_sites",
         "transfers": "subject site tuning worth score score_within significant",
+        "matrix": "subject train test layer chosen region n_sites score null_mean null_sd q",
+        "times": "subject region time_train time_test n_sites score q",
         "components": "component share null_mean null_sd p loso_share n_sites n_subjects n_draws "
         "layer",
         "units": "component end rank stimulus time text",
+        "shown": "unit stimulus frame_time",
         "probes": "model weights n_units score_true score_shifted effect share_higher p n_draws",
         "evaluation": "stage measure value threshold pass",
     }.items()
@@ -87,8 +91,13 @@ class Results:
         Feature manifests by analysis and model.
     excluded, quality : pandas.DataFrame
         Tables of the preprocessing over all subjects; empty if absent.
+    timing : pandas.DataFrame
+        Scores by lag of the analyses that scan lags; empty if absent.
     transfers : pandas.DataFrame
         Sites of all transfers of the config, with `transfer` and `model`; empty if there are none.
+    transfer_matrix, transfer_times : pandas.DataFrame
+        Their scores by training and test analysis, layer and region, and by training and test
+        time, likewise; empty if the files are absent.
     components, component_units : dict of str to pandas.DataFrame
         Principal components and the units at their ends, by name in the config; one that is
         absent has no entry.
@@ -99,7 +108,8 @@ class Results:
     shared : dict of str to pandas.DataFrame
         Shared components by name in the config, likewise.
     shared_units : dict of (str, str) to pandas.DataFrame
-        Units at their ends, by name and direction, likewise.
+        Units at their ends, by name and direction, likewise; those of the other analysis'
+        stimuli have the direction with `_other`.
     integrations : dict of (str, str) to dict of str to pandas.DataFrame
         Tables of the integration tests by name in the config and profile; a table that is absent
         has no entry.
@@ -131,6 +141,11 @@ class Results:
     shared_units: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     integrations: dict[tuple[str, str], dict[str, pd.DataFrame]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    timing: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(_REQUIRED["timing"]))
+    )
+    transfer_matrix: pd.DataFrame = field(default_factory=lambda: _empty("matrix"))
+    transfer_times: pd.DataFrame = field(default_factory=lambda: _empty("times"))
 
     def further(self, key: str) -> Mapping[str, Mapping[str, Any]]:
         """Entries of the config under `transfers` or the like, which may be empty."""
@@ -204,6 +219,19 @@ class Results:
             {_coordinate_system(path) for path in (self.root / "clean" / dataset).glob("sub-*.nc")}
         )
 
+    def component_arrays(self, key: str, name: str, stem: str) -> xr.Dataset | None:
+        """Open the arrays of one component analysis; None if they are absent.
+
+        `key` is `components` or `shared_components`, `stem` the name of the file.
+        """
+        path = self.root / key / name / f"{stem}.nc"
+        return _small_parts(path) if path.exists() else None
+
+    def units(self, analysis: str) -> pd.DataFrame | None:
+        """Units of stimulus of an analysis; None if their table is absent."""
+        path = self.root / "units" / f"{analysis}.tsv"
+        return read_table(path, _REQUIRED["shown"]) if path.exists() else None
+
     def fits(self, analysis: str, model: str) -> Iterator[tuple[str, xr.Dataset]]:
         """Open the fits of one model, subject by subject; those that are absent are left out."""
         yield from self._arrays(self.root / "fits" / analysis / model)
@@ -245,7 +273,9 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
     sites["region"] = sites["region"].fillna("n/a")
     tables = {
         name: _optional(root, name)
-        for name in ("models", "regions", "comparisons", "nulls", "excluded", "quality")
+        for name in (
+            *("models", "regions", "comparisons", "nulls", "excluded", "quality", "timing"),
+        )
     }
     return Results(
         root=root,
@@ -265,6 +295,7 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         },
         excluded=tables["excluded"],
         quality=tables["quality"],
+        timing=tables["timing"],
         transfers=_transfers(root, config),
         components=_named(root, config, "components", "{}/components.tsv", _REQUIRED["components"]),
         component_units=_named(
@@ -292,6 +323,8 @@ def read_results(root: Path, config: Mapping[str, Any]) -> Results:
         shared_units=_shared_units(root, config),
         integrations=_integrations(root, config),
         versions=_versions(root),
+        transfer_matrix=_beside_transfers(root, config, "matrix"),
+        transfer_times=_beside_transfers(root, config, "times"),
     )
 
 
@@ -344,10 +377,32 @@ def _transfers(root: Path, config: Mapping[str, Any]) -> pd.DataFrame:
         for name, entry in (config.get("transfers") or {}).items()
         for model in transfer_models(entry)
         for path in sorted((root / "transfers" / name / model).glob("sub-*.tsv"))
+        if "_" not in path.stem  # the matrix and the times lie beside them
     ]
     if not tables:
-        return pd.DataFrame(columns=["transfer", "model", *_REQUIRED["transfers"]])
+        return _empty("transfers")
     return _with_flags(pd.concat(tables, ignore_index=True))
+
+
+def _empty(what: str) -> pd.DataFrame:
+    """Give a table of transfers without rows."""
+    return pd.DataFrame(columns=["transfer", "model", *_REQUIRED[what]])
+
+
+def _beside_transfers(root: Path, config: Mapping[str, Any], what: str) -> pd.DataFrame:
+    """Join what lies beside the tables of transfers: their `matrix`, or their `times`."""
+    tables = [
+        read_table(path, _REQUIRED[what], train=str).assign(transfer=name, model=model)
+        for name, entry in (config.get("transfers") or {}).items()
+        for model in transfer_models(entry)
+        for path in sorted((root / "transfers" / name / model).glob(f"sub-*_{what}.tsv"))
+    ]
+    if not tables:
+        return _empty(what)
+    table = pd.concat(tables, ignore_index=True)
+    if "chosen" in table:
+        table["chosen"] = flags(table["chosen"]).to_numpy(bool)
+    return table.fillna({"region": "n/a"})
 
 
 def _named(
@@ -387,7 +442,7 @@ def _shared_units(root: Path, config: Mapping[str, Any]) -> dict[tuple[str, str]
     paths = {
         (name, side): root / "shared_components" / name / f"units_{side}.tsv"
         for name in config.get("shared_components") or {}
-        for side in ("language", "vision")
+        for side in ("language", "vision", "language_other", "vision_other")
     }
     return {
         key: read_table(path, _REQUIRED["units"], text=str, stimulus=str)

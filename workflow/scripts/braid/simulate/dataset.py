@@ -22,6 +22,7 @@ from braid.simulate.recordings_events import SILENT, event_columns, write_tsv
 from braid.simulate.recordings_ieeg import simulate_ieeg, write_ieeg
 from braid.simulate.recordings_settings import (
     BoldSettings,
+    CrossmodalSettings,
     IeegSettings,
     check_stimuli,
     read_settings,
@@ -42,6 +43,7 @@ film with narration, and the same people watch films and listen to stories in a 
   are marked in channels.tsv. Coordinates are in MNI space, in millimetres.
 - `sub-*/func`: BOLD, tasks film and story, or silentfilm (the films without their narration) and
   story, one stimulus per run. A volume shows the signal half a repetition time after its start.
+  Runs of acq-repeat show one film again and again.
 - `stimuli`: the films (H.264, silent), and the transcripts of films and stories; `captioned`
   holds still pictures with captions, which nobody was shown.
 - `derivatives/atlas`: a label image of regions for every participant's voxels.
@@ -211,6 +213,8 @@ def _write_stimuli(
     names: list[str] = [] if ieeg is None else [ieeg.film]
     for settings in bold.values():
         names += [*settings.films, *settings.stories]
+        if isinstance(settings, CrossmodalSettings) and settings.repeats:
+            names.append(settings.repeated)
     for name in progress(dict.fromkeys(names), "writing stimuli", total=len(set(names))):
         stimulus = world.films[name] if name in world.films else world.stories[name]
         path = folder / stimulus.path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +35,11 @@ from braid.simulate.recordings_noise import (
     spatial_noise,
 )
 from braid.simulate.recordings_settings import BoldSettings, CrossmodalSettings
-from braid.simulate.truth import truth_of
+from braid.simulate.truth import repeated_truth, truth_of
 from braid.simulate.world import Stimulus, World
 
 HIGH_PASS = 0.01  # Hz, above which the signal-to-noise ratio is defined
+THERMAL = 0.002  # standard deviation of the images' own white noise, share of the baseline
 DRIFT = 0.006  # Hz, fastest part of the slow drift
 STRONG_AUTOCORRELATION = 0.85  # AR(1) coefficient of some silent voxels
 ATLAS = Path("derivatives") / "atlas"
@@ -48,12 +49,21 @@ _HRF_LENGTH = 32.0  # s
 
 @dataclass(frozen=True)
 class BoldRun:
-    """One run: a stimulus, the time at which it starts (s) and the number of volumes."""
+    """One run: a stimulus, the time at which it starts (s) and the number of volumes.
+
+    `repeat` counts the showings of a film that is shown several times, from 1; 0 for others.
+    """
 
     stimulus: Stimulus
     number: int
     start: float
     n_volumes: int
+    repeat: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its random numbers are drawn by."""
+        return f"{self.stimulus.name} {self.repeat}" if self.repeat else self.stimulus.name
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,9 @@ def simulate_bold(world: World, settings: BoldSettings, seed: int, subject: str)
     to peak differs between voxels, and are read at the middle of each volume. Pictures are absent
     from stories, so there `vision` and `joint` voxels are silent and `sum` voxels keep their
     language part. In the section `crossmodal` films have no narration, and strength and truth of a
-    voxel are those of the silent films (`vision`), else of the stories.
+    voxel are those of the silent films (`vision`), else of the stories. A film that is shown
+    several times counts for neither; it starts at the same time of each of its runs, which differ
+    in their noise alone.
 
     Parameters
     ----------
@@ -101,11 +113,12 @@ def simulate_bold(world: World, settings: BoldSettings, seed: int, subject: str)
     """
     runs = _plan_runs(world, settings, seed, subject)
     films = [run.stimulus for run in runs if run.stimulus.kind == "film"]
-    brain = make_brain(settings, films or [run.stimulus for run in runs], seed, subject)
+    shown = films or [run.stimulus for run in runs if not run.repeat]
+    brain = make_brain(settings, shown, seed, subject)
     responses = [_response(run, brain, settings) for run in runs]
     noises = [_noise(run, brain, settings, seed, subject) for run in runs]
     snr, responses = _scale(runs, brain, responses, noises, settings, seed, subject)
-    truth = _truth(runs, brain, snr, responses, noises, settings, subject)
+    truth = _truth(runs, brain, snr, responses, noises, settings, seed, subject)
     return BoldSubject(subject, brain, runs, tuple(responses), tuple(noises), truth)
 
 
@@ -127,11 +140,9 @@ def bold_images(
     for run, response, noise in zip(
         simulated.runs, simulated.responses, simulated.noises, strict=True
     ):
-        name = run.stimulus.name
-        random = rng(seed, "bold", simulated.subject, name, "artefacts")
-        moves = head_translations(run.n_volumes, settings.motion, settings.spikes, random)
+        moves, random = _movements(run, settings, seed, simulated.subject)
         images = _moved(brain.image, moves / settings.voxel_size)
-        images += settings.baseline * 0.002 * random.normal(size=images.shape)
+        images += settings.baseline * THERMAL * random.normal(size=images.shape)
         drift = slow_drift(
             run.n_volumes, len(brain.voxels), 1 / settings.repetition_time, DRIFT, random
         )
@@ -139,6 +150,14 @@ def bold_images(
         images[:, i, j, k] += settings.baseline * change
         whole = np.clip(np.rint(images), 0, np.iinfo(np.int16).max).astype(np.int16)
         yield run, np.moveaxis(whole, 0, -1)
+
+
+def _movements(
+    run: BoldRun, settings: BoldSettings, seed: int, subject: str
+) -> tuple[np.ndarray, np.random.Generator]:
+    """Draw the head's translations in a run; give also what further artefacts are drawn from."""
+    random = rng(seed, "bold", subject, run.name, "artefacts")
+    return head_translations(run.n_volumes, settings.motion, settings.spikes, random), random
 
 
 def _moved(image: np.ndarray, moves: np.ndarray) -> np.ndarray:
@@ -171,7 +190,8 @@ def write_bold(simulated: BoldSubject, settings: BoldSettings, root: Path, seed:
     folder = root / f"sub-{simulated.subject}" / "func"
     folder.mkdir(parents=True)
     for run, images in bold_images(simulated, settings, seed):
-        stem = f"sub-{simulated.subject}_task-{run.stimulus.kind}_run-{run.number}"
+        showing = "_acq-repeat" if run.repeat else ""
+        stem = f"sub-{simulated.subject}_task-{run.stimulus.kind}{showing}_run-{run.number}"
         image = _nifti(images, simulated.brain.affine)
         image.header.set_zooms((*[settings.voxel_size] * 3, settings.repetition_time))
         image.header.set_xyzt_units("mm", "sec")
@@ -242,16 +262,30 @@ def _plan_runs(
     """Decide when the stimulus of each run starts and how long the run is."""
     runs = []
     for names, there in ((settings.films, world.films), (settings.stories, world.stories)):
-        for number, name in enumerate(names, start=1):
-            random = rng(seed, "bold", subject, name, "timing")
-            start = round(random.uniform(*settings.lead), 2)
-            length = start + there[name].duration + random.uniform(*settings.tail)
-            n_volumes = int(np.ceil(length / settings.repetition_time))
-            shown = there[name]
-            if isinstance(settings, CrossmodalSettings) and shown.kind == "film":
-                shown = without_narration(shown)
-            runs.append(BoldRun(shown, number, start, n_volumes))
+        runs += [
+            _plan_run(there[name], number, settings, seed, subject)
+            for number, name in enumerate(names, start=1)
+        ]
+    if isinstance(settings, CrossmodalSettings) and settings.repeats:
+        first = _plan_run(world.films[settings.repeated], 1, settings, seed, subject)
+        runs += [
+            replace(first, number=number, repeat=number)
+            for number in range(1, settings.repeats + 1)
+        ]
     return tuple(runs)
+
+
+def _plan_run(
+    shown: Stimulus, number: int, settings: BoldSettings, seed: int, subject: str
+) -> BoldRun:
+    """Decide when the stimulus of a run starts and how long the run is."""
+    random = rng(seed, "bold", subject, shown.name, "timing")
+    start = round(random.uniform(*settings.lead), 2)
+    length = start + shown.duration + random.uniform(*settings.tail)
+    n_volumes = int(np.ceil(length / settings.repetition_time))
+    if isinstance(settings, CrossmodalSettings) and shown.kind == "film":
+        shown = without_narration(shown)
+    return BoldRun(shown, number, start, n_volumes)
 
 
 def _response(run: BoldRun, brain: Brain, settings: BoldSettings) -> np.ndarray:
@@ -300,7 +334,7 @@ def _noise(
     run: BoldRun, brain: Brain, settings: BoldSettings, seed: int, subject: str
 ) -> np.ndarray:
     """Noise of every voxel in a run, share of the baseline, shape (volumes, voxels)."""
-    random = rng(seed, "bold", subject, run.stimulus.name, "noise")
+    random = rng(seed, "bold", subject, run.name, "noise")
     i, j, k = brain.voxels[["i", "j", "k"]].to_numpy().T
     innovations = spatial_noise(run.n_volumes, settings.shape, random)[:, i, j, k]
     coefficients = np.where(
@@ -337,7 +371,9 @@ def _counted(runs: tuple[BoldRun, ...], brain: Brain) -> list[tuple[list[int], n
     films = [index for index, run in enumerate(runs) if run.stimulus.kind == "film"]
     if films:
         return [(films, np.arange(len(kinds)))]
-    silent = [index for index, run in enumerate(runs) if run.stimulus.kind == SILENT]
+    silent = [
+        index for index, run in enumerate(runs) if run.stimulus.kind == SILENT and not run.repeat
+    ]
     stories = [index for index, run in enumerate(runs) if run.stimulus.kind == "story"]
     seen = np.isin(kinds, ("vision", "silent"))
     return [(silent, np.flatnonzero(seen)), (stories, np.flatnonzero(~seen))]
@@ -365,6 +401,7 @@ def _truth(
     responses: list[np.ndarray],
     noises: list[np.ndarray],
     settings: BoldSettings,
+    seed: int,
     subject: str,
 ) -> pd.DataFrame:
     """Truth table of all brain voxels."""
@@ -378,4 +415,36 @@ def _truth(
         regressors = {kind: dimensions(kind, latents) for kind in sites["kind"].unique()}
         own = sites.iloc[rows]
         tables.append(truth_of("bold", own, planted[:, rows], noise[:, rows], regressors))
-    return pd.concat(tables).sort_index()
+    table = pd.concat(tables).sort_index()
+    repeated = [index for index, run in enumerate(runs) if run.repeat]
+    if not repeated:
+        return table
+    kept = [_left_over(runs[index], settings, seed, subject) for index in repeated]
+    seen = [part @ responses[index] for part, index in zip(kept, repeated, strict=True)]
+    phi = np.where(sites["autocorrelated"], STRONG_AUTOCORRELATION, settings.autocorrelation)
+    covariances = [
+        {float(value): _noise_covariance(float(value), part, settings) for value in np.unique(phi)}
+        for part in kept
+    ]
+    return table.assign(**repeated_truth(np.stack(seen), phi, covariances))
+
+
+def _left_over(run: BoldRun, settings: BoldSettings, seed: int, subject: str) -> np.ndarray:
+    """Matrix (volumes, volumes) that leaves of a series what trends and movements do not explain.
+
+    Movements count with their first differences, as `confounds: motion` takes them out.
+    """
+    kept = _high_passed(np.eye(run.n_volumes), settings)
+    moves, _ = _movements(run, settings, seed, subject)
+    both = np.hstack([moves, np.diff(moves, axis=0, prepend=moves[:1])])
+    basis, _ = np.linalg.qr(kept @ both)
+    found: np.ndarray = kept - basis @ (basis.T @ kept)
+    return found
+
+
+def _noise_covariance(phi: float, kept: np.ndarray, settings: BoldSettings) -> np.ndarray:
+    """Covariance over volumes of what is left of a voxel's noise."""
+    lags = np.abs(np.subtract.outer(np.arange(len(kept)), np.arange(len(kept))))
+    raw = settings.noise**2 * phi**lags + THERMAL**2 * np.eye(len(kept))
+    found: np.ndarray = kept @ raw @ kept.T
+    return found

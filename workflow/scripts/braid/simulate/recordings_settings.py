@@ -140,9 +140,15 @@ class CrossmodalSettings(BoldSettings):
     dimensions : tuple of (str, tuple of (str, float))
         What voxels that both senses drive tell apart, of most variance first: an attribute, and
         the place of its values on the dimension.
+    repeated : str
+        Name of a further film, which everybody sees several times.
+    repeats : int
+        How many times, one run each; 0 for never.
     """
 
     dimensions: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    repeated: str
+    repeats: int
 
 
 Settings = TypeVar("Settings", IeegSettings, BoldSettings, CrossmodalSettings)
@@ -183,6 +189,7 @@ def read_settings(
     if crossmodal is not None:
         _check_bold("crossmodal", crossmodal, CROSSMODAL)
         _check_dimensions(crossmodal, spec["attributes"])
+        _check_repeated(crossmodal)
         both = set(crossmodal.subjects) & set(bold.subjects if bold else ())
         if both:
             raise InputError(
@@ -222,6 +229,8 @@ def check_stimuli(
     for section, settings in bold.items():
         wanted += [(f"{section}.films", name, films) for name in settings.films]
         wanted += [(f"{section}.stories", name, stories) for name in settings.stories]
+        if isinstance(settings, CrossmodalSettings) and settings.repeats:
+            wanted.append((f"{section}.repeated", settings.repeated, films))
     for key, name, there in wanted:
         if name not in there:
             raise InputError(
@@ -356,6 +365,19 @@ def _check_dimensions(
                 f"world description: 'crossmodal.dimensions' puts all values of {attribute} at one "
                 "place; a dimension has two ends"
             )
+
+
+def _check_repeated(values: CrossmodalSettings) -> None:
+    """Refuse repeats that are none, and a film that is shown by itself too."""
+    if values.repeats < 0 or values.repeats == 1:
+        raise InputError(
+            f"world description: 'crossmodal.repeats' is {values.repeats}; give 2 or more, or 0"
+        )
+    if values.repeats and values.repeated in values.films:
+        raise InputError(
+            f"world description: 'crossmodal.repeated' names {values.repeated}, which is one of "
+            "'crossmodal.films' too; give another film"
+        )
 
 
 def _check_range(section: str, name: str, values: Sequence[float]) -> None:

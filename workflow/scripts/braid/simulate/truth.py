@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,14 @@ COLUMNS = {
     "clear": "True if an analysis ought to find the site (see Criterion)",
     "autocorrelated": "True for silent sites whose noise is strongly autocorrelated",
     "weights": "First 12 hexadecimal digits of the SHA-256 of the site's weights",
+}
+REPEATED_COLUMNS = {
+    "repeated_signal": "Correlation expected between two runs of the film that is shown several "
+    "times, mean over pairs: the share of the planted response in their variance, above 0.01 Hz "
+    "and without what follows the head's movements and their first differences",
+    "repeated_ceiling": "The same share of the mean over those runs (Spearman-Brown)",
+    "repeated_sd": "Standard deviation that the mean correlation of all pairs of those runs, an "
+    "estimate of repeated_signal, is expected to have; to first order, for Gaussian noise",
 }
 _DIMENSION = "dimension_"  # columns of sites that both senses drive alike
 
@@ -164,11 +172,69 @@ def truth_of(
     return table[[*COLUMNS, *(name for name in table if str(name).startswith(_DIMENSION))]]
 
 
+def repeated_truth(
+    responses: np.ndarray, phi: np.ndarray, noise: Sequence[Mapping[float, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Find what repeats of one stimulus should say of each voxel.
+
+    A repeat is s_a + e_a, s_a fixed and e_a of covariance C_a. Repeats differ in s_a if they lose
+    different parts of it, to the regressors of their own movements. With
+    D_a = s_a's_a + tr(C_a), two repeats correlate by r_ab = s_a's_b / sqrt(D_a D_b). To first
+    order, the observed mean over the m pairs differs from the mean of r_ab by
+
+        (1 / m) sum_ab [(s_a'e_b + s_b'e_a + e_a'e_b) / sqrt(D_a D_b)
+                        - r_ab / 2 ((2 s_a'e_a + e_a'e_a - tr C_a) / D_a + the same of b)],
+
+    whose parts linear in e_a, quadratic in e_a, and products of two repeats are uncorrelated.
+
+    Parameters
+    ----------
+    responses : ndarray of shape (repeats, volumes, voxels)
+        Planted response s_a, as an analysis sees it.
+    phi : ndarray of shape (voxels,)
+        Which noise a voxel has.
+    noise : sequence of mapping of float to ndarray of shape (volumes, volumes)
+        For each repeat, the covariance C_a of each noise.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (voxels,)
+        The columns `REPEATED_COLUMNS`.
+    """
+    n = len(responses)
+    pairs = n * (n - 1) / 2
+    rho, sd = np.zeros(len(phi)), np.zeros(len(phi))
+    for value in np.unique(phi):
+        own, c = phi == value, [one[value] for one in noise]
+        s = responses[:, :, own]
+        d = np.sqrt((s**2).sum(axis=1) + np.array([np.trace(one) for one in c])[:, None])
+        z = s / d[:, None]
+        r = np.einsum("atv,btv->abv", z, z)
+        r[np.arange(n), np.arange(n)] = 0
+        rho[own] = r.sum(axis=(0, 1)) / 2 / pairs
+        variance = np.zeros(int(own.sum()))
+        for a in range(n):
+            others = np.delete(z, a, axis=0).sum(axis=0) - z[a] * r[a].sum(axis=0)
+            linear = others / d[a] / pairs
+            variance += np.einsum("tv,tu,uv->v", linear, c[a], linear)
+            quadratic = r[a].sum(axis=0) / 2 / pairs / d[a] ** 2
+            variance += 2 * quadratic**2 * np.sum(c[a] ** 2)
+            for b in range(a):
+                variance += np.sum(c[a] * c[b]) / (d[a] * d[b] * pairs) ** 2
+        sd[own] = np.sqrt(variance)
+    return {
+        "repeated_signal": rho.round(5),
+        "repeated_ceiling": (n * rho / (1 + (n - 1) * rho)).round(5),
+        "repeated_sd": sd.round(5),
+    }
+
+
 def write_truth(path: Path, tables: list[pd.DataFrame], parameters: Mapping[str, Any]) -> None:
     """Write the truth of all subjects, with the criterion that `clear` stands for."""
     table = pd.concat(tables, ignore_index=True)
     places = [str(name) for name in table if str(name).startswith(_DIMENSION)]
     about = {name: f"Place on shared dimension {name.removeprefix(_DIMENSION)}" for name in places}
+    about |= {name: text for name, text in REPEATED_COLUMNS.items() if name in table}
     for name in ("snr", "latency"):
         table[name] = table[name].astype(float).round(5)
     write_table(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from braid.stimuli.captions import CAPTIONS_COLUMNS, captioned_units
     from braid.stimuli.events import EVENT_COLUMNS, events_of
     from braid.stimuli.films import Film, iter_frames, open_film
-    from braid.stimuli.responses import DROPPED_COLUMNS, responses_of
+    from braid.stimuli.responses import DROPPED_COLUMNS, repeated_responses, responses_of
     from braid.stimuli.units import UNIT_COLUMNS, units_of
 else:
     __getattr__ = lazy_names(
@@ -19,7 +19,7 @@ else:
             "captions": ("CAPTIONS_COLUMNS", "captioned_units"),
             "events": ("EVENT_COLUMNS", "events_of"),
             "films": ("Film", "iter_frames", "open_film"),
-            "responses": ("DROPPED_COLUMNS", "responses_of"),
+            "responses": ("DROPPED_COLUMNS", "repeated_responses", "responses_of"),
             "units": ("UNIT_COLUMNS", "units_of"),
         },
     )
@@ -34,6 +34,7 @@ __all__ = [
     "events_of",
     "iter_frames",
     "open_film",
+    "repeated_responses",
     "responses_of",
     "units_of",
 ]

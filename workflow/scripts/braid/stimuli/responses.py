@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from braid.common import InputError
+from braid.common import InputError, runs_that_fit
 from braid.stimuli.defaults import EVENT_LOCKED, VOLUMES
+from braid.stimuli.repeats import Filters, average_repeats, repeated_rows
 
 DROPPED_COLUMNS = {
     "event": "Number of the event in the events table",
@@ -26,7 +27,10 @@ _VOLUME_KINDS = ("lanczos", "boxcar", "rows")
 
 
 def responses_of(
-    signal: xr.DataArray, events: pd.DataFrame, params: Mapping[str, Any]
+    signal: xr.DataArray,
+    events: pd.DataFrame,
+    params: Mapping[str, Any],
+    repeats: Filters = (),
 ) -> tuple[xr.DataArray, pd.DataFrame]:
     """Cut a clean signal into the samples of a design.
 
@@ -43,6 +47,10 @@ def responses_of(
         number of samples for all events. Kinds `lanczos`, `boxcar` and `rows`: one sample per
         volume of the runs that have events, without the first and last `trim` volumes. See
         `braid.stimuli.defaults`; keys that concern the features only are let through.
+    repeats : sequence of mapping
+        `analysis.repeats` of the config: filters of runs (by entity) that repeat stimuli. All
+        repeats of one stimulus give one run, their mean (with `standardize` z-scored again), under
+        the label of the first; so no repeat is tested by a model that was trained on another.
 
     Returns
     -------
@@ -51,13 +59,54 @@ def responses_of(
         `workflow/README.md`.
     dropped : pandas.DataFrame
         Columns `DROPPED_COLUMNS`: events whose windows leave the run or run over a pause of the
-        stimulus, or that lie outside the volumes kept.
+        stimulus, that lie outside the volumes kept, or that not all repeats have.
 
     Raises
     ------
     InputError
-        If no event or volume is left, or the windows are empty.
+        If no event or volume is left, the windows are empty, or a run that should be a repeat has
+        the events of no other.
     """
+    response, dropped = _single_runs(signal, events, params)
+    if not repeats:
+        return response, dropped
+    rows = repeated_rows(response, events, repeats)
+    response, dropped = average_repeats(response, dropped, events, rows)
+    if params.get("standardize", False):
+        for first in rows:
+            own = response["run"].values == json.loads(response.attrs["runs"]).index(first)
+            response.values[own] = _zscore(response.values[own])
+    return response, dropped
+
+
+def repeated_responses(
+    signal: xr.DataArray, events: pd.DataFrame, params: Mapping[str, Any], repeats: Filters
+) -> tuple[xr.DataArray, dict[str, list[np.ndarray]]]:
+    """Give the responses to repeated stimuli one by one, before their mean is taken.
+
+    Parameters
+    ----------
+    signal, events, params, repeats
+        As for `responses_of`.
+
+    Returns
+    -------
+    response : xarray.DataArray
+        `response(sample, target)` of the runs that `repeats` selects.
+    rows : dict of str to list of numpy.ndarray
+        From `repeated_rows`.
+    """
+    selected = runs_that_fit(list(dict.fromkeys(events["run"])), repeats)
+    # with none, all runs are named in the error
+    some = events[events["run"].isin(selected)] if selected else events
+    response, _ = _single_runs(signal, some, params)
+    return response, repeated_rows(response, some, repeats)
+
+
+def _single_runs(
+    signal: xr.DataArray, events: pd.DataFrame, params: Mapping[str, Any]
+) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Responses of every run by itself."""
     events = events.reset_index(drop=True)
     labels = json.loads(signal.attrs["runs"])
     unknown = [run for run in dict.fromkeys(events["run"]) if run not in labels]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         pair_layers,
         plain_maps,
     )
+    from braid.transfer.matrix import MATRIX_COLUMNS, transfer_matrix
     from braid.transfer.sites import TRANSFER_COLUMNS, transfer_sites
+    from braid.transfer.times import TIMES_COLUMNS, transfer_times
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -34,13 +36,17 @@ else:
                 "pair_layers",
                 "plain_maps",
             ),
+            "matrix": ("MATRIX_COLUMNS", "transfer_matrix"),
             "sites": ("TRANSFER_COLUMNS", "transfer_sites"),
+            "times": ("TIMES_COLUMNS", "transfer_times"),
         },
     )
 
 __all__ = [
+    "MATRIX_COLUMNS",
     "QUALITY_COLUMNS",
     "SIDES",
+    "TIMES_COLUMNS",
     "TRANSFER_COLUMNS",
     "aligned",
     "aligned_layers",
@@ -49,5 +55,7 @@ __all__ = [
     "learn_alignment",
     "pair_layers",
     "plain_maps",
+    "transfer_matrix",
     "transfer_sites",
+    "transfer_times",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,11 @@ class Joined:
     ----------
     x : numpy.ndarray of float32, (source rows + target rows, features x delays)
         Centred, and scaled if asked for, by the source rows that are in use.
-    y : numpy.ndarray of float32, (source rows + target rows, matched targets)
+    y : Stacked, (source rows + target rows, matched targets)
     n_source : int
         Source rows.
+    n_delays : int
+        Delays; features come delay-major.
     source_folds : list of Fold
         Outer folds of the source analysis.
     whole : Fold
@@ -41,11 +43,41 @@ class Joined:
     """
 
     x: np.ndarray
-    y: np.ndarray
+    y: Stacked
     n_source: int
+    n_delays: int
     source_folds: list[Fold]
     whole: Fold
     folds: list[Fold]
+
+
+class Stacked:
+    """Responses of several analyses, one above the other, put together by blocks of targets.
+
+    Whole-brain responses are never copied as a whole: `y[:, part]` copies the targets asked for.
+
+    Parameters
+    ----------
+    responses : sequence of xarray.DataArray, (sample, target)
+    columns : sequence of numpy.ndarray of int
+        Matched targets in each of them.
+    """
+
+    def __init__(self, responses: Sequence[xr.DataArray], columns: Sequence[np.ndarray]) -> None:
+        self.parts = [response.values for response in responses]
+        self.columns = list(columns)
+        self.shape = sum(len(values) for values in self.parts), len(self.columns[0])
+
+    def __getitem__(self, key: tuple[slice | np.ndarray, slice | np.ndarray]) -> np.ndarray:
+        """Rows and targets, float32."""
+        rows, targets = key
+        found = np.concatenate(
+            [
+                values[:, chosen[targets]]
+                for values, chosen in zip(self.parts, self.columns, strict=True)
+            ]
+        )
+        return np.asarray(found[rows], dtype=np.float32)
 
 
 def check_pair(source: xr.Dataset, target: xr.Dataset, layer: str) -> None:
@@ -128,6 +160,7 @@ def match_targets(source: xr.DataArray, target: xr.DataArray) -> tuple[np.ndarra
 def join(
     source: tuple[xr.Dataset, xr.DataArray],
     target: tuple[xr.Dataset, xr.DataArray],
+    columns: tuple[np.ndarray, np.ndarray],
     layer: str,
     params: Mapping[str, Any],
     halves: bool = False,
@@ -140,7 +173,9 @@ def join(
     Parameters
     ----------
     source, target : tuple of Dataset and DataArray
-        Design, and response with matched targets without missing values.
+        Design and response.
+    columns : tuple of numpy.ndarray of int
+        Matched targets without missing values, in either response.
     layer : str
     params : mapping
         `folds` and `ridge` of the source analysis.
@@ -157,9 +192,10 @@ def join(
     scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, sd if standardize else 1.0))
     n_source, whole = len(x[0]), whole_fold(outer, rows)
     return Joined(
-        x=((np.concatenate(x) - centre) * scale).astype(np.float32),
-        y=np.concatenate([np.asarray(r.values, dtype=np.float32) for _, r in (source, target)]),
+        x=np.concatenate([((part - centre) * scale).astype(np.float32) for part in x]),
+        y=Stacked([source[1], target[1]], columns),
         n_source=n_source,
+        n_delays=len(delays_of(source[0])),
         source_folds=outer,
         whole=whole,
         folds=_runs_of(target[1], n_source, whole, max(delays_of(target[0])) if halves else None),

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from braid.common import InputError
-from braid.encoding.design import (
-    Source,
-    check_aligned,
-    name_of,
-    open_design,
-    open_response,
-)
-from braid.encoding.fit import backend_of, grid_of, memory_limit
-from braid.encoding.grid import Grid
-from braid.encoding.solver import centred, plan_for, prepare, select_alpha
+from braid.encoding.design import Source
+from braid.encoding.solver import mean_over_folds
 from braid.inference.decision import (
+    Sites,
     bh,
     group_targets,
     max_t,
@@ -30,17 +21,32 @@ from braid.inference.decision import (
     studentised,
 )
 from braid.inference.nulls import Draws
-from braid.inference.permutation import draw_scores
-from braid.inference.sites import best_targets, check_fit, draws_of
-from braid.transfer.pair import Joined, check_pair, join, match_targets
-from braid.transfer.tuning import TUNINGS, tuned
+from braid.inference.sites import best_targets
+from braid.transfer.dimensions import DIMENSIONS, dim_sign_scores
+from braid.transfer.pair import Joined
+from braid.transfer.relative import relative_interval, run_scores
+from braid.transfer.scores import (
+    Pair,
+    chosen_layer,
+    observed_by_run,
+    open_pair,
+    penalties,
+    predict_blocks,
+    scores_of,
+    source_draws,
+)
+from braid.transfer.tuning import HELD_OUT, TUNINGS, tuned
+
+_WIDE = 2048  # targets whose predictions are scored at a time
+_TESTED = 0.05  # p of the target's own test from which on a relative score is given
 
 TRANSFER_COLUMNS = {
     "transfer": "Transfer of the config",
     "subject": "Subject label",
     "model": "Network, its untrained twin (_untrained) or a combination",
     "layer": "Layer of the source's network: that with the highest mean validation r in the source",
-    "tuning": "What is done about tuning of opposite sign: none, sign_loo, gain_loo or abs",
+    "tuning": "What is done about tuning of opposite sign: none, sign_loo, gain_loo, dim_sign or "
+    "abs",
     "worth": "What the score is then: raw, held out (the sign is that of the other runs) or biased",
     "site": "Electrode, voxel or parcel",
     "region": "Region label of the site",
@@ -50,9 +56,12 @@ TRANSFER_COLUMNS = {
     "score": "Pearson r of the source's model with the target's responses, mean over the target's "
     "runs; the highest over the bins of an electrode, each predicted from the same bin",
     "sign": "Sign of the raw score",
-    "score_within": "Held-out Pearson r of the target analysis' own fit, in the layer chosen there;"
-    " the highest over the bins of an electrode",
+    "score_within": "Held-out Pearson r of the target analysis' own fit, in the layer chosen there,"
+    " mean over the target's runs; the highest over the bins of an electrode",
     "relative": "score / score_within, where the target analysis' own test has p <= .05; n/a else",
+    "relative_low": "Lower end of the 95 % interval of relative: blocks of the target's time drawn "
+    "again (the models are not trained again); n/a for dim_sign",
+    "relative_high": "Upper end of that interval",
     "null_mean": "Mean of the null draws for the target that gives the score, Pearson r",
     "null_sd": "Standard deviation of the null draws for that target, Pearson r",
     "p": "One-sided permutation p of the studentised maximum over the site's targets, "
@@ -115,185 +124,173 @@ def transfer_sites(
         If the inputs do not belong together, layers, features or delays differ, no target is in
         both, or a run of the source is too short for the null.
     """
-    source = open_design(source_design), open_response(source_response)
-    target = open_design(target_design), open_response(target_response)
-    for (design, response), fit in ((source, source_fit), (target, target_fit)):
-        check_aligned(design, response)
-        check_fit(fit, response)
-    layer = _chosen_layer(source_fit, params.get("layers"))
+    pair = open_pair(
+        source_design, source_response, source_fit, target_design, target_response, target_fit
+    )
+    layer = chosen_layer(source_fit, params.get("layers"))
     tunings = list(params.get("tuning") or ["none"])
-    check_pair(source[0], target[0], layer)
-    in_source, in_target = match_targets(source[1], target[1])
-    matched = source[1].isel(target=in_source), target[1].isel(target=in_target)
-    finite = _finite(*matched)
-    kept = [response.isel(target=np.flatnonzero(finite)) for response in matched]
-    halves = any(name.endswith("_loo") for name in tunings)
-    joined = join((source[0], kept[0]), (target[0], kept[1]), layer, params, halves)
-    drawn = _draws(source[0], kept[0], joined, params, seed)
-    scores = np.full((len(drawn.rows) + 1, len(tunings) + 1, len(finite)), np.nan)
-    # the raw scores first, for the signs
-    scores[:, :, finite] = _scores(joined, drawn, params, ["none", *tunings])
-    within = target_fit["score"].sel(layer=target_fit.attrs["chosen_layer"]).values[in_target]
+    joined = pair.join(layer, params, halves=any(name in HELD_OUT for name in tunings))
+    drawn = source_draws(*pair.source, joined, params, seed)
+    alpha = penalties(joined, params)
+    by_run = observed_by_run(joined, drawn, alpha, params)
+    scores = _all_scores(joined, drawn, alpha, by_run, tunings, params)
+    runs = [fold.test - joined.n_source for fold in joined.folds]
+    views = pair.target[1].values, target_fit["prediction"].values
+    within = _within(*views, pair.columns[1], runs)
+    about, sites = pair.about, group_targets(pair.about["site"].values)
+    raw = _spread(mean_over_folds(by_run), pair.finite)
+    own = best_targets(within, sites)
+    given = _tested(sites, target_sites) & (within[own] > 0)
+    spread = {name: _spread(scores[name], pair.finite) for name in tunings}
+    best = {name: best_targets(found[0], sites) for name, found in spread.items()}
+    ends = _intervals(pair, joined, alpha, runs, views[1], best, own, given, params, seed)
     labels = {
         "transfer": "n/a",
-        "subject": target[1].attrs.get("subject", "n/a"),
+        "subject": pair.target[1].attrs.get("subject", "n/a"),
         "model": target_fit.attrs.get("model", "n/a"),
         "layer": layer,
     }
-    tested = _tested(matched[1], target_sites)
-    table = pd.concat(
-        [
-            _table(
-                matched[1],
-                {**labels, "tuning": name, "worth": TUNINGS[name]},
-                scores[:, number],
-                scores[0, 0],
-                within.astype(np.float64),
-                tested,
-                drawn.kind,
-                params,
-            )
-            for number, name in enumerate(tunings, start=1)
-        ],
-        ignore_index=True,
-    )
-    table.attrs = {
-        "n_matched": len(finite),
-        "n_source": int(source[1].sizes["target"]),
-        "n_target": int(target[1].sizes["target"]),
-        "n_untested": int(np.count_nonzero(~finite)),
-    }
+    parts = []
+    for name in tunings:
+        found, at = spread[name], best[name]
+        part = _table(about, sites, found, at, params, drawn.kind)
+        score, own_score = found[0][at], within[own]
+        usable = given & np.isfinite(score)
+        parts.append(
+            part.assign(
+                **labels,
+                tuning=name,
+                worth=TUNINGS[name],
+                sign=np.sign(raw[at]),
+                score_within=own_score,
+                relative=np.divide(score, own_score, out=np.full(len(at), np.nan), where=usable),
+                relative_low=ends[name][0],
+                relative_high=ends[name][1],
+            )[list(TRANSFER_COLUMNS)]
+        )
+    table = pd.concat(parts, ignore_index=True)
+    table.attrs.update(pair.counts())
     return table
 
 
-def _chosen_layer(source_fit: xr.Dataset, among: Sequence[str] | None) -> str:
-    """Layer with the highest mean validation r in the source, of all or of some."""
-    if among is None:
-        return str(source_fit.attrs["chosen_layer"])
-    common = [name for name in source_fit["layer"].values.astype(str) if name in among]
-    if not common:
-        raise InputError(
-            f"{name_of(source_fit)}: none of the layers {', '.join(among)} was fitted, which are "
-            "aligned; fit all layers of the source analysis"
-        )
-    mean = source_fit["score_validation"].sel(layer=common).mean("target")
-    return common[int(np.argmax(mean.values))]
-
-
-def _tested(response: xr.DataArray, table: pd.DataFrame | None) -> np.ndarray:
-    """Whether the target's own test has p <= .05 at each site, in the order of `group_targets`."""
-    names = group_targets(response["site"].values).names
-    if table is None:
-        return np.zeros(len(names), dtype=bool)
-    p = table.set_index(table["site"].astype(str))["p"].astype(float)
-    return np.asarray(p.reindex(names).le(0.05))
-
-
-def _finite(source: xr.DataArray, target: xr.DataArray) -> np.ndarray:
-    """Mask of the matched targets that have no missing value in either response."""
-    finite = np.logical_and(
-        *(np.isfinite(response.values).all(axis=0) for response in (source, target))
-    )
-    if not finite.any():
-        raise InputError(
-            f"every target in common of {name_of(source)} and {name_of(target)} has missing "
-            "values; check the preprocessing"
-        )
-    return finite
-
-
-def _draws(
-    design: xr.Dataset,
-    response: xr.DataArray,
+def _all_scores(
     joined: Joined,
+    drawn: Draws,
+    alpha: np.ndarray,
+    by_run: np.ndarray,
+    tunings: Sequence[str],
+    params: Mapping[str, Any],
+) -> dict[str, np.ndarray]:
+    """By option: the observed scores above those of every draw, (1 + draws, targets), float32."""
+    plain = [name for name in tunings if name != "dim_sign"]
+    found = {}
+    if plain:
+        over = tuned(plain, len(joined.folds))
+        null = scores_of(joined, drawn, alpha, params, over)
+        every = np.concatenate([over(by_run)[None].astype(np.float32), null])
+        found = {name: every[:, number] for number, name in enumerate(plain)}
+    if "dim_sign" in tunings:
+        n = int(params.get("dimensions", DIMENSIONS))
+        found["dim_sign"] = dim_sign_scores(joined, drawn, alpha, params, n)
+    return found
+
+
+def _spread(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Values of the tested targets among all matched ones, (..., targets); NaN elsewhere."""
+    if finite.all():
+        return values
+    out = np.full((*values.shape[:-1], len(finite)), np.nan, dtype=values.dtype)
+    out[..., finite] = values
+    return out
+
+
+def _within(
+    response: np.ndarray, prediction: np.ndarray, columns: np.ndarray, runs: list[np.ndarray]
+) -> np.ndarray:
+    """Held-out r of the target's own model, mean over runs, of matched targets."""
+    found = []
+    for start in range(0, len(columns), _WIDE):
+        part = columns[start : start + _WIDE]
+        found.append(mean_over_folds(run_scores(prediction[:, part], response[:, part], runs)))
+    return np.concatenate(found)
+
+
+def _tested(sites: Sites, table: pd.DataFrame | None) -> np.ndarray:
+    """Whether the target's own test has p <= .05 at each site."""
+    if table is None:
+        return np.zeros(len(sites.names), dtype=bool)
+    p = table.set_index(table["site"].astype(str))["p"].astype(float)
+    return np.asarray(p.reindex(sites.names).le(_TESTED))
+
+
+def _intervals(
+    pair: Pair,
+    joined: Joined,
+    alpha: np.ndarray,
+    runs: list[np.ndarray],
+    prediction: np.ndarray,
+    best: Mapping[str, np.ndarray],
+    own: np.ndarray,
+    given: np.ndarray,
     params: Mapping[str, Any],
     seed: int,
-) -> Draws:
-    """Draws that move the source's rows only."""
-    test = dict(params.get("test") or {})
-    kind = (list(test.get("nulls") or []) or ["circular_shift"])[0]
-    (drawn,) = draws_of(design, response, joined.source_folds, [kind], test, seed)
-    rows = np.tile(np.arange(len(joined.x), dtype=np.int32), (len(drawn.rows), 1))
-    rows[:, : joined.n_source] = drawn.rows
-    return Draws(drawn.kind, rows, drawn.distinct, drawn.note)
+) -> dict[str, np.ndarray]:
+    """By option, ends of the interval of the relative score, (2, sites); NaN where none is given.
 
-
-def _scores(
-    joined: Joined, drawn: Draws, params: Mapping[str, Any], tunings: Sequence[str]
-) -> np.ndarray:
-    """Observed scores and those of every draw, (1 + draws, tunings, targets).
-
-    The source's folds choose the penalties, of draws too where these are chosen anew.
+    One sign per dimension has no prediction of its own, so it has no interval.
     """
-    ridge, test = dict(params.get("ridge") or {}), dict(params.get("test") or {})
-    grid = grid_of(ridge)
-    alpha = _alphas(joined, grid, ridge, memory_limit(ridge, backend_of(ridge)))
-    alpha = np.repeat(alpha[None], len(joined.folds), axis=0)
-    # the features are scaled already
-    plain = {**ridge, "standardize": False}
-    fixed = joined.x, joined.folds, grid, plain, joined.y
-    still = replace(drawn, rows=np.arange(len(joined.x), dtype=np.int32)[None])
-    over = tuned(tunings, len(joined.folds))
-    (observed,), _ = draw_scores(*fixed, [still], alpha, "fixed", over)
-    (null,), _ = draw_scores(*fixed, [drawn], alpha, str(test.get("alpha", "fixed")), over)
-    return np.concatenate([observed, null])
+    response = pair.target[1].values
+    position = np.cumsum(pair.finite) - 1  # of a matched target among the tested ones
+    ends = {name: np.full((2, len(own)), np.nan) for name in best}
+    block = _block_rows(pair.target[1], params)
+    for name, at in best.items():
+        chosen = np.flatnonzero(given & pair.finite[at])
+        if name == "dim_sign" or not len(chosen):
+            continue
+        over = tuned([name], len(runs))
+        for part, predicted in predict_blocks(joined, alpha, params, position[at[chosen]]):
+            some = chosen[part]
+            mine, theirs = pair.columns[1][own[some]], pair.columns[1][at[some]]
+            found = relative_interval(
+                predicted, response[:, theirs], prediction[:, mine], response[:, mine],
+                runs, block, seed, over,
+            )  # fmt: skip
+            ends[name][:, some] = found[:, 0]
+    return ends
 
 
-def _alphas(joined: Joined, grid: Grid, ridge: Mapping[str, Any], memory_mb: float) -> np.ndarray:
-    """Penalty of every target, chosen on the source's folds."""
-    x, y = joined.x[: joined.n_source], joined.y[: joined.n_source]
-    problem = prepare(
-        x, [joined.whole], grid, ridge.get("standardize", True), ridge.get("form", "auto"),
-        backend=backend_of(ridge), memory_mb=memory_mb,
-    )  # fmt: skip
-    plan = plan_for(problem, x.shape[1], y.shape[1], len(grid.values), memory_mb=memory_mb)
-    select = ridge.get("select", "r")
-    parts = [
-        select_alpha(
-            problem,
-            centred(problem.arrange(y[:, start : start + plan.block]))[0],
-            joined.whole,
-            grid,
-            select,
-        )[0]
-        for start in range(0, y.shape[1], plan.block)
-    ]
-    return np.concatenate(parts)
+def _block_rows(response: xr.DataArray, params: Mapping[str, Any]) -> int:
+    """Rows of a block of the bootstrap: `test.block` seconds."""
+    seconds = float((params.get("test") or {}).get("block", 20.0))
+    step = np.diff(response["time"].values.astype(float))
+    typical = np.median(step[step > 0]) if (step > 0).any() else seconds
+    return max(1, round(seconds / float(typical)))
 
 
 def _table(
-    response: xr.DataArray,
-    labels: Mapping[str, Any],
+    about: xr.Dataset,
+    sites: Sites,
     scores: np.ndarray,
-    raw: np.ndarray,
-    within: np.ndarray,
-    tested: np.ndarray,
-    kind: str,
+    best: np.ndarray,
     params: Mapping[str, Any],
+    kind: str,
 ) -> pd.DataFrame:
     """One row per site; `scores` holds the observed ones first, then those of the draws."""
-    sites = group_targets(response["site"].values)
     observed, null = scores[0], scores[1:]
     parts = studentised(observed, null)
     statistic, drawn = site_maxima(parts[0], sites), site_maxima(parts[1], sites)
     p = p_values(statistic, drawn)
     q = bh(p)
-    best, own = best_targets(observed, sites), site_maxima(within, sites)
     scored = np.isfinite(observed[best])
+    at_best = null[:, best].astype(np.float64)
     level = float((params.get("test") or {}).get("fdr", 0.05))
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
-            **labels,
             "site": sites.names,
-            **{name: _coordinate(response, name)[best] for name in ("region", "x", "y", "z")},
-            "score": observed[best],
-            "sign": np.sign(raw[best]),
-            "score_within": own,
-            "relative": np.divide(
-                observed[best], own, out=np.full(len(own), np.nan), where=tested & (own > 0)
-            ),
-            "null_mean": np.where(scored, null[:, best].mean(axis=0), np.nan),
-            "null_sd": np.where(scored, null[:, best].std(axis=0), np.nan),
+            **{name: coordinate(about, name)[best] for name in ("region", "x", "y", "z")},
+            "score": observed[best].astype(np.float64),
+            "null_mean": np.where(scored, at_best.mean(axis=0), np.nan),
+            "null_sd": np.where(scored, at_best.std(axis=0), np.nan),
             "p": p,
             "q": q,
             "p_fwe": max_t(statistic, drawn),
@@ -302,11 +299,10 @@ def _table(
             "null": kind,
         }
     )
-    return table[list(TRANSFER_COLUMNS)]
 
 
-def _coordinate(response: xr.DataArray, name: str) -> np.ndarray:
+def coordinate(about: xr.Dataset, name: str) -> np.ndarray:
     """Coordinate of the targets, or what stands for a missing one."""
-    if name in response.coords:
-        return np.asarray(response[name].values)
-    return np.full(response.sizes["target"], "n/a" if name == "region" else np.nan, dtype=object)
+    if name in about.coords:
+        return np.asarray(about[name].values)
+    return np.full(about.sizes["target"], "n/a" if name == "region" else np.nan, dtype=object)

@@ -10,6 +10,8 @@ known to us; these are options of our own, and each says what its score is worth
   predictions, shrunk towards +1 by a tenth of a run; a site is turned round only where the other
   runs speak against it more than a little. (A correlation does not change with the size of a
   slope, only with its sign.)
+- `dim_sign`, held out: one sign per site for each of the largest principal components of the
+  source's weights, and one for the rest (see `braid.transfer.dimensions`, which computes it).
 - `abs`, biased: the magnitude of the mean r. Never below 0, whatever the site does.
 
 In tests each draw of the null goes through the same option as the observed responses.
@@ -24,8 +26,17 @@ import numpy as np
 from braid.common import InputError
 from braid.encoding.solver import mean_over_folds
 
-TUNINGS = {"none": "raw", "sign_loo": "held out", "gain_loo": "held out", "abs": "biased"}
+TUNINGS = {
+    "none": "raw",
+    "sign_loo": "held out",
+    "gain_loo": "held out",
+    "dim_sign": "held out",
+    "abs": "biased",
+}
 """Options, and what their scores are."""
+
+HELD_OUT = tuple(name for name, worth in TUNINGS.items() if worth == "held out")
+"""Options that take signs from the other runs."""
 
 SHRINKAGE = 0.1
 """Weight of the slope +1 in `gain_loo`, in runs."""
