@@ -10,14 +10,9 @@ from braid.common import (
     write_array,
     write_table,
 )
-from braid.concepts import (
-    SHARED_COLUMNS,
-    UNITS_COLUMNS,
-    common_pair,
-    cross_modal_components,
-    members_of,
-    units_of_both,
-)
+from braid.concepts import SHARED_COLUMNS as SHARED
+from braid.concepts import UNITS_COLUMNS as UNITS
+from braid.concepts import common_pair, cross_modal_components, members_of, units_of_both
 from braid.encoding import factor_store
 from braid.features import FeatureStore, load_features
 from braid.transfer import SIDES, aligned_pairs, plain_maps
@@ -42,11 +37,11 @@ with job_log(snakemake.log[0]), factor_store(**params.factors):
     plain = plain_maps(maps, chosen, scored)
     table, arrays = cross_modal_components(both, pairs[chosen], plain, features, settings, seed)
     origin = provenance(files, settings)
-    write_table(output.table, table, SHARED_COLUMNS, **origin)
+    write_table(output.table, table, SHARED, **origin)
     units = [read_table(files[f"{side}_units"]) for side in SIDES]
     of_scored = [side in scored for side in SIDES]
     for number, side in enumerate(SIDES):
         ends = units_of_both(arrays[side]["loading"], features, units, plain, of_scored, number)
         write_array(output[side], arrays[side], **origin)
-        write_table(output[f"units_{side}"], ends[0], UNITS_COLUMNS, **origin)
-        write_table(output[f"units_{side}_other"], ends[1], UNITS_COLUMNS, **origin)
+        write_table(output[f"units_{side}"], ends[0], UNITS, **origin)
+        write_table(output[f"units_{side}_other"], ends[1], UNITS, **origin)
