@@ -478,11 +478,16 @@ def score_fixed(
     copies = y.shape[1] // alpha.shape[1]
     wide = np.tile(alpha, (1, copies)) if copies > 1 else alpha
 
+    form = problem.form
+
     def work(crossed: Crossed, at: slice) -> tuple[np.ndarray, ...]:
-        scores = [
-            _score(problem, crossed, fold, wide[number, at], measure)
-            for number, fold in enumerate(problem.folds)
-        ]
+        scores, members, projected = [], None, None
+        for number, fold in enumerate(problem.folds):
+            own = form.layout.members(fold.train)
+            # runs of another analysis are all tested by one training set
+            if members is None or not np.array_equal(own, members):
+                members, projected = own, form.project(form.basis(own), crossed)
+            scores.append(_score(problem, crossed, fold, wide[number, at], measure, projected))
         return (np.stack(scores),)
 
     _warm(problem, problem.folds, None, scored=True)
