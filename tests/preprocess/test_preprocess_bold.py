@@ -138,6 +138,63 @@ def test_regions_come_from_the_atlas(bold):
     assert list(signal["region"].values) == list(expected)
 
 
+def test_parcels_are_means_before_anything_is_cleaned(bold):
+    """As nilearn's label masker has it, motion left to neither."""
+    import nibabel as nib
+    from nilearn.maskers import NiftiLabelsMasker
+
+    data, inside = head()
+    data += 20 * np.sin(np.arange(60) / 5)  # common to all
+    index, root = bold({"task-film_run-1": data, "task-film_run-2": data[..., :40] * 1.5}, TR)
+    labels = np.where(inside, 1, 0).astype(np.int16)
+    labels[5:][inside[5:]] = 2
+    labels[:, 7:][inside[:, 7:]] = 4
+    affine = nib.load(root / index["path"].iloc[0]).affine
+    nib.save(nib.Nifti1Image(labels, affine), root / "atlas.nii.gz")
+    (root / "atlas.tsv").write_text("index\tname\n1\tleft\n2\tright\n4\tfront\n")
+    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), root / "mask.nii.gz")
+    params = {
+        "mask": "mask.nii.gz", "atlas": {"image": "atlas.nii.gz", "labels": "atlas.tsv"},
+        "average": True, "detrend": "linear",
+    }  # fmt: skip
+    signal = preprocess_bold(index, root, params).signal
+    assert sorted(signal["target"].values) == ["front", "left", "right"]
+    assert list(signal["site"].values) == list(signal["region"].values)
+    assert "affine" not in signal.attrs and "i" not in signal.coords
+    masker = NiftiLabelsMasker(root / "atlas.nii.gz", detrend=True, standardize="zscore_sample")
+    for run, path in enumerate(index["path"]):
+        expected = masker.fit_transform(root / path)
+        expected = expected / expected.std(axis=0)  # z of the population, as here
+        ours = signal.values[signal["run"].values == run]
+        for column, name in enumerate(("left", "right", "front")):
+            own = ours[:, list(signal["target"].values).index(name)]
+            np.testing.assert_allclose(own, expected[:, column], atol=1e-3)
+    voxels = np.argwhere(labels == 4) @ affine[:3, :3].T + affine[:3, 3]
+    found = signal.sel(target="front")
+    np.testing.assert_allclose([found[axis] for axis in "xyz"], voxels.mean(axis=0), rtol=1e-5)
+
+
+def test_parcels_without_voxels_are_listed_and_no_atlas_is_refused(bold):
+    import nibabel as nib
+
+    data, inside = head()
+    data[5:8, 5, 4] = 7.0  # the whole of region 2 is constant
+    index, root = bold({"task-film": data}, TR)
+    labels = inside.astype(np.int16)
+    labels[5:8, 5, 4] = 2
+    affine = nib.load(root / index["path"].iloc[0]).affine
+    nib.save(nib.Nifti1Image(labels, affine), root / "atlas.nii.gz")
+    (root / "atlas.tsv").write_text("index\tname\n1\trest\n2\tdead\n")
+    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), root / "mask.nii.gz")
+    params = {"mask": "mask.nii.gz", "average": True}
+    atlas = {"image": "atlas.nii.gz", "labels": "atlas.tsv"}
+    cleaned = preprocess_bold(index, root, {**params, "atlas": atlas})
+    assert list(cleaned.signal["target"].values) == ["rest"]
+    assert list(cleaned.excluded["target"]) == ["dead"]
+    with pytest.raises(InputError, match="average: there is no atlas to average over"):
+        preprocess_bold(index, root, params)
+
+
 # the regression -----------------------------------------------------------------------------------
 
 

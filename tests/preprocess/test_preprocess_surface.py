@@ -231,6 +231,9 @@ def test_regions_of_an_atlas(root, pattern, write):
     counts = dict(zip(*np.unique(found, return_counts=True), strict=True))
     assert counts["superiortemporal"] == counts["fusiform"] == 100
     assert set(counts) == {"n/a", "superiortemporal", "fusiform"}
+    means = clean(root, atlas={"image": pattern}, average=True).signal
+    assert list(means["target"].values) == ["L-superiortemporal", "R-fusiform"]
+    assert list(means["region"].values) == ["superiortemporal", "fusiform"]
     write(root / pattern.format(side="rh", hemi="R", subject="01"), regions("R")[:2562])
     with pytest.raises(InputError, match="labels of 2562 vertices, but hemisphere R has 10242"):
         clean(root, atlas={"image": pattern})

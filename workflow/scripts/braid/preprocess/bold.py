@@ -12,6 +12,7 @@ import pandas as pd
 
 from braid.bids import recorded_shift
 from braid.common import InputError, progress
+from braid.preprocess.averages import Parcels
 from braid.preprocess.cleaned import (
     Cleaned,
     assemble,
@@ -37,7 +38,7 @@ Measure = tuple[str, float, str]
 
 
 class Sites(Protocol):
-    """Where the series of a subject lie: voxels of a mask, or vertices of two hemispheres.
+    """Where the series of a subject lie: voxels of a mask, vertices of two hemispheres, or parcels.
 
     Attributes
     ----------
@@ -72,7 +73,8 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
     taken out in one regression; the residuals are z-scored. Images are not realigned: raw
     recordings get their translations estimated and regressed out at most (`confounds: motion`),
     which is no substitute for fMRIPrep, whose derivatives are taken through `dataset.derivative`.
-    Its series on surfaces are cleaned in the same way, with vertices in the place of voxels.
+    Its series on surfaces are cleaned in the same way, with vertices in the place of voxels; and,
+    with `average`, means over the regions of an atlas in the place of either.
 
     Parameters
     ----------
@@ -136,9 +138,11 @@ def preprocess_bold(index: pd.DataFrame, root: str | Path, params: Mapping[str, 
 
 
 def _sites(index: pd.DataFrame, root: Path, params: Mapping[str, Any]) -> Sites:
-    """Voxels of images, or vertices of surfaces."""
+    """Voxels of images, or vertices of surfaces, or means of these."""
     surfaces = [str(path).endswith(".gii") for path in index["path"]]
-    return Vertices(index, root, params) if all(surfaces) else Voxels(index, root, params)
+    kind = Vertices if all(surfaces) else Voxels
+    sites: Sites = kind(index, root, params)
+    return Parcels(sites, params["atlas"]) if params["average"] else sites
 
 
 def _process_run(

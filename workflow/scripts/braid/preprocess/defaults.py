@@ -41,6 +41,7 @@ BOLD: dict[str, Any] = {
     "spikes": None,  # {measure: displacement | dvars, threshold: ...}: one regressor per volume
     # {image: path pattern, labels: path of a TSV with index and name}; of a surface, {image} alone
     "atlas": None,
+    "average": False,  # means over the regions of the atlas, in the place of voxels or vertices
     "standardize": True,  # z-score per run
 }
 

@@ -94,6 +94,9 @@ def _bold_steps(entry: Mapping[str, Any], surface: bool) -> list[str]:
         steps = ["vertices without data (the medial wall) were left out"]
     if entry.get("smooth"):
         steps.append(f"images were smoothed ({entry['smooth']:g} mm full width at half maximum)")
+    if entry.get("average"):
+        noun = "vertices" if surface else "voxels"
+        steps.append(f"the {noun} of each region of the atlas were averaged")
     confounds = entry.get("confounds", "none")
     removed = _trends(entry)
     if confounds == "motion":

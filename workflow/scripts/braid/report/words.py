@@ -47,6 +47,8 @@ def surface_of(dataset: Mapping[str, Any]) -> str | None:
 
 def noun_of(dataset: Mapping[str, Any]) -> str:
     """Name a site of a data set of the config: electrode, voxel, vertex or parcel."""
+    if (dataset.get("preprocess") or {}).get("average"):
+        return "parcel"
     return "vertex" if surface_of(dataset) else NOUN[dataset["kind"]]
 
 
