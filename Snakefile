@@ -42,6 +42,7 @@ localrules:
 onstart:
     # a plan needs no recordings, a run does
     check_roots()
+    calm_scheduler()
 
 
 rule all:

@@ -203,14 +203,13 @@ def test_a_hostile_name_cannot_leave_its_place(tmp_path: Path) -> None:
     assert html.count("</script>") == 2
 
 
-def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
-    config = only(CONFIG, "parcels")
-    make_results(tmp_path / "study", config)
-    for name in ("a", "b"):
-        make_report(tmp_path / "study", config, tmp_path / f"{name}.html", tmp_path / name)
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+def test_the_same_results_give_the_same_files_whoever_draws(made: Made, tmp_path: Path) -> None:
+    make_report(made.root, CONFIG, tmp_path / "b.html", tmp_path / "b", n_jobs=2)
+    assert made.page.read_bytes() == (tmp_path / "b.html").read_bytes()
+    names = {path.name for path in made.figures.iterdir()}
+    assert names == {path.name for path in (tmp_path / "b").iterdir()}
+    for name in names:
+        assert (made.figures / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_networks_that_only_combinations_join_are_listed(made: Made) -> None:

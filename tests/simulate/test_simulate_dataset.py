@@ -88,8 +88,9 @@ def test_data_set_does_not_tell_the_truth(written: Path) -> None:
             assert "snr" not in text.lower()
 
 
-def test_same_seed_same_bytes(written: Path, world: World, tmp_path: Path) -> None:
-    write_dataset(world, world.spec, SEED, tmp_path / "bids", tmp_path / "truth.tsv")
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_same_seed_same_bytes(written: Path, world: World, tmp_path: Path, n_jobs: int) -> None:
+    write_dataset(world, world.spec, SEED, tmp_path / "bids", tmp_path / "truth.tsv", n_jobs)
     old, new = digests(written), digests(tmp_path)
     # the sidecar names the packages that this process has imported by then
     old.pop("truth.json"), new.pop("truth.json")

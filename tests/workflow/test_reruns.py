@@ -28,8 +28,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
         "dimensions": {"analysis": "blocks", "model": "toy-bert", "n": 2, "draws": 19}
     }
     study.write_config()
-    done = study.snakemake("--cores", "2")
+    done = study.snakemake("--cores", "2", "--verbose")
     assert done.returncode == 0, said(done)
+    (study.folder / "run.log").write_text(done.stderr)
     return study
 
 
@@ -212,6 +213,14 @@ def with_one_subject_more(finished: SmallStudy, folder: Path) -> SmallStudy:
     study.config["datasets"]["blocks"]["subjects"] = list(ONE_MORE)
     study.write_config()
     return study
+
+
+def test_the_scheduler_works_only_when_jobs_start_or_end(finished):
+    log = (finished.folder / "run.log").read_text()
+    ended, passes = log.count("Finished jobid"), log.count("Ready jobs: ")
+    assert ended > 20
+    # one before the first job, at most one for each that ended
+    assert passes <= ended + 1, (passes, ended)
 
 
 @pytest.mark.parametrize("label", ["shoe", "chair"])

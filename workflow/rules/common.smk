@@ -67,6 +67,18 @@ def check_roots():
                 raise WorkflowError(f"braid: {error}") from None
 
 
+def calm_scheduler():
+    """Let the scheduler work only when a job starts or ends, unless a rate of jobs is asked for.
+
+    Under the default rate (100 a second) of Snakemake 9 each pass of the scheduler books a further
+    pass a second later, beside those that finished jobs ask for: they pile up until its process
+    does nothing else, for the whole of a run.
+    """
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def one_of(names):
     """Regular expression of a wildcard that takes one of these names, or nothing."""
     return "|".join(sorted(names)) or "(?!)"

@@ -14,9 +14,9 @@ if SIMULATED:
             f"{BENCHMARKS}/simulate.tsv"
         conda:
             "../../envs/simulate.yaml"
-        threads: 1
+        threads: 2
         resources:
-            mem_mb=memory(2000),
+            mem_mb=memory(3000),
             runtime=20,
         params:
             seed=config["seed"],

@@ -8,4 +8,10 @@ from braid.report import make_report
 with job_log(snakemake.log[0]):
     output = snakemake.output
     page = Path(output.page)
-    make_report(page.parent, snakemake.params.config, page, Path(output.figures))
+    make_report(
+        page.parent,
+        snakemake.params.config,
+        page,
+        Path(output.figures),
+        n_jobs=snakemake.threads,
+    )

@@ -14,4 +14,5 @@ with job_log(snakemake.log[0]):
         snakemake.params.seed,
         Path(snakemake.output.root),
         Path(snakemake.output.truth),
+        n_jobs=snakemake.threads,
     )

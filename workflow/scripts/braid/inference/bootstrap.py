@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from braid.common import InputError, progress, rng
 from braid.encoding.folds import Fold
@@ -289,14 +289,14 @@ def interval(
         low, high = np.quantile(draws, ends, axis=0)
         return low, high
     below = (np.sum(draws < observed, axis=0) + np.sum(draws <= observed, axis=0)) / 2
-    bias = stats.norm.ppf(below / len(draws))
+    bias = ndtri(below / len(draws))
     deviation = np.mean(jackknife, axis=0, dtype=np.float64) - jackknife
     square = np.sum(deviation**2, axis=0)
     cube = np.sum(deviation**3, axis=0)
     skew = np.divide(cube, 6 * square**1.5, out=np.zeros_like(square), where=square > 0)
-    z = bias + stats.norm.ppf(ends)[:, None]
+    z = bias + ndtri(ends)[:, None]
     with np.errstate(invalid="ignore"):
-        shares = stats.norm.cdf(bias + z / (1 - skew * z))
+        shares = ndtr(bias + z / (1 - skew * z))
     found = np.full((2, draws.shape[1]), np.nan)
     for target in np.flatnonzero(np.isfinite(shares).all(axis=0)):
         found[:, target] = np.quantile(draws[:, target], shares[:, target])

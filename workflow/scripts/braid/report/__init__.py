@@ -12,7 +12,9 @@ from typing import Any
 __all__ = ["make_report"]
 
 
-def make_report(results: Path, config: Mapping[str, Any], out: Path, figures: Path) -> None:
+def make_report(
+    results: Path, config: Mapping[str, Any], out: Path, figures: Path, n_jobs: int = 1
+) -> None:
     """Write the report of one study: an HTML file that needs nothing beside it, and its figures.
 
     Parameters
@@ -31,6 +33,8 @@ def make_report(results: Path, config: Mapping[str, Any], out: Path, figures: Pa
         `{transfer}__transfer` (and `_map`, `_layers`, `_matrix`, `_times`),
         `{components}__component_{number}`, `{shared}__shared_{side}_{number}` or
         `{integration}__integration_{figure}`; of the whole study `study__{figure}`.
+    n_jobs : int
+        Processes that draw; files and page do not depend on it.
 
     Raises
     ------
@@ -39,4 +43,4 @@ def make_report(results: Path, config: Mapping[str, Any], out: Path, figures: Pa
     """
     from braid.report.page import write_report
 
-    write_report(Path(results), config, Path(out), Path(figures))
+    write_report(Path(results), config, Path(out), Path(figures), n_jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,10 @@ def _png(canvas: Canvas, photos: bool) -> bytes:
     from PIL import Image
 
     raw = io.BytesIO()
-    canvas.savefig(raw, format="png", dpi=DPI, facecolor=canvas.get_facecolor())
+    canvas.savefig(
+        raw, format="png", dpi=DPI, facecolor=canvas.get_facecolor(),
+        pil_kwargs={"compress_level": 0},
+    )  # fmt: skip
     raw.seek(0)
     with Image.open(raw) as image:
         true = image.convert("RGB")
@@ -124,12 +128,18 @@ def _dotted(true: Image, small: Image) -> Image:
 
 
 def _svg(canvas: Canvas) -> bytes:
-    """Draw as SVG without the date, so that equal figures are equal files."""
+    """Draw as SVG, so that equal figures are equal files: without the date, clip paths numbered.
+
+    Their names are digests of bounds, whose last bits the solver of the layout gives as it likes.
+    """
     raw = io.BytesIO()
     canvas.savefig(
         raw, format="svg", dpi=DPI, metadata={"Date": None}, facecolor=canvas.get_facecolor()
     )
-    return raw.getvalue()
+    drawn = raw.getvalue()
+    for number, name in enumerate(re.findall(rb'<clipPath id="(\w+)"', drawn)):
+        drawn = drawn.replace(name, b"clip-%d" % number)
+    return drawn
 
 
 def _address(content: bytes) -> str:

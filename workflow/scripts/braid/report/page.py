@@ -66,26 +66,45 @@ from braid.report.words import (
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(root: Path, config: Mapping[str, Any], out: Path, figures: Path) -> None:
+Drawn = dict[tuple[str, str], Figure | Absent]
+"""(Analysis, transfer or `study`, figure) to the figure, or the reason why there is none."""
+
+
+def write_report(
+    root: Path, config: Mapping[str, Any], out: Path, figures: Path, n_jobs: int = 1
+) -> None:
     """Read the results, draw the figures and write the page; see `braid.report.make_report`."""
     results = read_results(root, config)
     fits = summarise_fits(results)
     figures.mkdir(parents=True, exist_ok=True)
+    write_text(out, render(results, fits, draw_all(results, fits, figures, n_jobs)))
+
+
+def draw_all(results: Results, fits: Sequence[FitSummary], folder: Path, n_jobs: int = 1) -> Drawn:
+    """Draw every figure of a report, in so many processes."""
+    if n_jobs == 1:
+        return _draw(results, fits, folder, slice(None))
+    from joblib import Parallel, delayed
+
+    shares = (slice(first, None, n_jobs) for first in range(n_jobs))
+    parts = Parallel(n_jobs)(delayed(_draw)(results, fits, folder, share) for share in shares)
+    drawn = {place: figure for part in parts for place, figure in part.items()}
+    # the page shows some in the order in which they are drawn
+    listed = _drawing_jobs(results, fits, folder)
+    return {(where, what): drawn[where, what] for where, what, _ in listed}
+
+
+def _draw(results: Results, fits: Sequence[FitSummary], folder: Path, share: slice) -> Drawn:
+    """Draw a share of the figures."""
+    jobs = _drawing_jobs(results, fits, folder)[share]
     with drawing_style():
-        drawn = draw_all(results, fits, figures)
-    write_text(out, render(results, fits, drawn))
+        return {(where, what): job() for where, what, job in progress(jobs, "drawing figures")}
 
 
-def draw_all(
+def _drawing_jobs(
     results: Results, fits: Sequence[FitSummary], folder: Path
-) -> dict[tuple[str, str], Figure | Absent]:
-    """Draw every figure of a report.
-
-    Returns
-    -------
-    dict
-        (analysis, transfer or `study`, figure) to the figure, or the reason why there is none.
-    """
+) -> list[tuple[str, str, Any]]:
+    """List all figures: analysis, transfer or `study`, name, and how to draw it."""
     palette = palette_of(results)
     jobs: list[tuple[str, str, Any]] = []
     for name in results.analyses:
@@ -118,7 +137,7 @@ def draw_all(
         ("study", "nulls", lambda: null_figure(results, palette, folder)),
         ("study", "penalties", lambda: penalties(results, fits, palette, folder)),
     ]
-    return {(where, what): job() for where, what, job in progress(jobs, "drawing figures")}
+    return jobs
 
 
 def transfer_jobs(results: Results, palette: Palette, folder: Path) -> list[tuple[str, str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,11 @@ def tint(colour: str, share: float) -> str:
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Set matplotlib's parameters for the figures of a report, headless, and restore them."""
+    """Set matplotlib's parameters for the figures of a report, headless, and restore them.
+
+    What is in memory before is not looked through for garbage meanwhile, as nilearn does for each
+    map it draws.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -106,8 +111,12 @@ def drawing_style() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "braid",  # the same figure gives the same file
     }
-    with matplotlib.rc_context(parameters):
-        yield
+    gc.freeze()
+    try:
+        with matplotlib.rc_context(parameters):
+            yield
+    finally:
+        gc.unfreeze()
 
 
 def panel_grid(count: int) -> tuple[Any, list[Any]]:

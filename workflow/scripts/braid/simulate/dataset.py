@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import Parallel, delayed
 
 import braid
 from braid.common import InputError, atomic_folder, progress, read_json, write_json, write_text
@@ -63,7 +64,7 @@ right hemisphere. Each voxel belongs to the region whose centre in MNI space is 
 
 
 def write_dataset(
-    world: World, spec: Mapping[str, Any], seed: int, root: Path, truth: Path
+    world: World, spec: Mapping[str, Any], seed: int, root: Path, truth: Path, n_jobs: int = 1
 ) -> None:
     """Write the raw BIDS data set of a world, and the truth table outside of it.
 
@@ -80,6 +81,8 @@ def write_dataset(
         Root of the data set. An older one made by this function is replaced.
     truth : path
         TSV of the truth table, outside `root`.
+    n_jobs : int
+        Processes that share the films and participants; the data set does not depend on it.
 
     Raises
     ------
@@ -94,26 +97,42 @@ def write_dataset(
     for section, settings in bold.items():
         check_room(section, settings)
     _check_places(root, truth)
-    tables: list[pd.DataFrame] = []
     with atomic_folder(root) as folder:
         _write_top(folder, world, ieeg, bold)
-        _write_stimuli(folder, world, ieeg, bold)
-        if ieeg is not None:
-            for subject in progress(ieeg.subjects, "simulating iEEG"):
-                recording = simulate_ieeg(world, ieeg, seed, subject)
-                write_ieeg(recording, world.films[ieeg.film], ieeg, folder, subject)
-                tables.append(recording.truth)
         if bold:
             _write_atlas(folder)
-        for settings in bold.values():
-            for subject in progress(settings.subjects, "simulating BOLD"):
-                simulated = simulate_bold(world, settings, seed, subject)
-                write_bold(simulated, settings, folder, seed)
-                tables.append(simulated.truth)
         if spec.get("captioned"):
             _write_captioned(folder, world, int(spec["captioned"]["pictures"]))
+        if bold and n_jobs > 1:
+            import nilearn.glm.first_level  # noqa: F401  what the others use is named as used here
+        parts = [delayed(_write_stimulus)(folder, world, name) for name in _shown(ieeg, bold)]
+        for subject in () if ieeg is None else ieeg.subjects:
+            parts.append(delayed(_write_ieeg_of)(folder, world, ieeg, seed, subject))
+        for settings in bold.values():
+            for subject in settings.subjects:
+                parts.append(delayed(_write_bold_of)(folder, world, settings, seed, subject))
+        written = Parallel(n_jobs, return_as="generator")(parts)
+        done = list(progress(written, "simulating films and recordings", total=len(parts)))
         parameters = {"seed": seed, **{name: spec.get(name) for name in ("ieeg", *sections)}}
-        write_truth(truth, tables, parameters)
+        write_truth(truth, [table for table in done if table is not None], parameters)
+
+
+def _write_ieeg_of(
+    folder: Path, world: World, settings: IeegSettings, seed: int, subject: str
+) -> pd.DataFrame:
+    """Simulate and write the iEEG of a participant, and give its truth."""
+    recording = simulate_ieeg(world, settings, seed, subject)
+    write_ieeg(recording, world.films[settings.film], settings, folder, subject)
+    return recording.truth
+
+
+def _write_bold_of(
+    folder: Path, world: World, settings: BoldSettings, seed: int, subject: str
+) -> pd.DataFrame:
+    """Simulate and write the BOLD of a participant, and give its truth."""
+    simulated = simulate_bold(world, settings, seed, subject)
+    write_bold(simulated, settings, folder, seed)
+    return simulated.truth
 
 
 def _check_places(root: Path, truth: Path) -> None:
@@ -206,22 +225,24 @@ def _description(kind: str) -> dict[str, Any]:
     return description
 
 
-def _write_stimuli(
-    folder: Path, world: World, ieeg: IeegSettings | None, bold: Mapping[str, BoldSettings]
-) -> None:
-    """Render the films that were shown, and write all transcripts."""
+def _shown(ieeg: IeegSettings | None, bold: Mapping[str, BoldSettings]) -> list[str]:
+    """Names of all films and stories that somebody was shown."""
     names: list[str] = [] if ieeg is None else [ieeg.film]
     for settings in bold.values():
         names += [*settings.films, *settings.stories]
         if isinstance(settings, CrossmodalSettings) and settings.repeats:
             names.append(settings.repeated)
-    for name in progress(dict.fromkeys(names), "writing stimuli", total=len(set(names))):
-        stimulus = world.films[name] if name in world.films else world.stories[name]
-        path = folder / stimulus.path
-        path.parent.mkdir(exist_ok=True)
-        if stimulus.kind == "film":
-            write_video(world, name, path)
-        write_transcript(stimulus, path.with_suffix(".tsv"))
+    return list(dict.fromkeys(names))
+
+
+def _write_stimulus(folder: Path, world: World, name: str) -> None:
+    """Render a film, and write the transcript of a film or story."""
+    stimulus = world.films[name] if name in world.films else world.stories[name]
+    path = folder / stimulus.path
+    path.parent.mkdir(exist_ok=True)
+    if stimulus.kind == "film":
+        write_video(world, name, path)
+    write_transcript(stimulus, path.with_suffix(".tsv"))
 
 
 def _write_captioned(folder: Path, world: World, n: int) -> None:

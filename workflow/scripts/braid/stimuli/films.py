@@ -158,7 +158,7 @@ def _nearest(path: Path, times: np.ndarray) -> Iterator[np.ndarray]:
             later = after is not None and decoder.time(after) - time < time - decoder.time(before)
             frame = after if later else before
             if shown is None or shown[0] is not frame:
-                shown = (frame, _picture(frame))
+                shown = (frame, decoder.picture(frame))
             yield shown[1]
 
 
@@ -172,13 +172,6 @@ def _check_end(path: Path, decoder: _Decoder, last: Any, time: float) -> None:
             f"{path}: a frame is asked for at {time:.3f} s but the film ends at {end:.3f} s; check "
             "stim_time in the events, or the file"
         )
-
-
-def _picture(frame: Any) -> np.ndarray:
-    """RGB array of a decoded frame."""
-    picture = frame.to_ndarray(format="rgb24")
-    picture.flags.writeable = False
-    return picture
 
 
 class _Decoder:
@@ -206,6 +199,8 @@ class _Decoder:
         self.stream.codec_context.thread_count = _threads()
         # time of the first frame; containers that state it are not always right (AVI)
         self.start = 0.0
+        # one for all frames: each of its own would work out the same conversion again
+        self._converter = av.video.reformatter.VideoReformatter()
 
     def __enter__(self) -> _Decoder:
         return self
@@ -231,6 +226,12 @@ class _Decoder:
     def time(self, frame: Any) -> float:
         """Time of a frame, s from the first."""
         return float(frame.time or 0.0) - self.start
+
+    def picture(self, frame: Any) -> np.ndarray:
+        """RGB array of a decoded frame, read-only."""
+        picture: np.ndarray = self._converter.reformat(frame, format="rgb24").to_ndarray()
+        picture.flags.writeable = False
+        return picture
 
     def lasting(self, frame_or_packet: Any) -> float:
         """How long a frame or packet lasts, s; the mean over the film where it does not say."""
