@@ -11,18 +11,22 @@ shifts), the product is made once per arrangement, and a draw only adds them up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from braid.encoding.backend import Array
-from braid.encoding.forms import Basis, correlation, factors
+from braid.encoding.forms import correlation, factors
 from braid.encoding.layout import Layout
 from braid.encoding.solver import Problem
 
-_WIDE = 16  # targets whose arrangements are held at a time
+_WIDE = 8  # targets whose arrangements are held at a time
 _STRIP = 64  # terms of a sum that are added in single precision
+_CACHED = 2**16  # numbers of each kind that are at work at a time
+
+Pieces = Sequence[tuple[np.ndarray, np.ndarray]]
+"""By atom: (distinct arrangements, targets, rows), and the arrangement of each draw."""
 
 
 @dataclass(frozen=True)
@@ -159,33 +163,63 @@ class Smoothers:
         form, fold = self.problem.form, self.problem.folds[number]
         members, tested = form.layout.members(fold.train), form.layout.members(fold.test)
         basis, matrix = form.basis(members), self.matrix(number, float(alpha[number]))
-        predicted: np.ndarray | None = None
-        begin = 0
-        for atom in np.flatnonzero(members):
+        atoms, begin = np.flatnonzero(members), 0
+        parts = []
+        for atom in atoms:
             distinct, targets, rows = values[atom].shape
             # one product for all arrangements and targets
             part = values[atom].reshape(-1, rows) @ matrix[:, begin : begin + rows].T
-            part = part.reshape(distinct, targets, -1)
+            parts.append(part.reshape(distinct, targets, -1))
             begin += rows
-            if predicted is None:
-                predicted = part[code[atom]]
-            else:
-                predicted += part[code[atom]]
-        assert predicted is not None
-        atoms = np.flatnonzero(tested)
-        test = np.concatenate([values[atom][code[atom]] for atom in atoms], axis=2)
-        return self._correlation(basis, float(alpha[number]), predicted, test)
+        own = [(values[atom], code[atom]) for atom in np.flatnonzero(tested)]
+        covariance, spread = _products(list(zip(parts, code[atoms], strict=True)), own)
+        n = sum(rows.shape[2] for rows, _ in own)
+        return correlation(
+            basis, float(alpha[number]), covariance / n, spread / n, _variance(own, n)
+        )
 
-    def _correlation(
-        self, basis: Basis, alpha: float, predicted: np.ndarray, test: np.ndarray
-    ) -> np.ndarray:
-        """Pearson r over the last axis of predictions, centred, and responses."""
-        n, eps = test.shape[2], np.finfo(test.dtype).eps
-        square = _dot(test, test) / n
-        variance = square - (test.sum(axis=2, dtype=np.float64) / n) ** 2
-        variance[variance <= 8 * eps * square] = 0.0
-        covariance, spread = _dot(predicted, test) / n, _dot(predicted, predicted) / n
-        return correlation(basis, alpha, covariance, spread, variance)
+
+def _products(predicted: Pieces, test: Pieces) -> tuple[np.ndarray, np.ndarray]:
+    """Sum prediction x response, and prediction x prediction, over the test rows.
+
+    Predictions are sums over the atoms; those of few draws are made at a time, so that they stay
+    in the processor's cache.
+
+    Returns
+    -------
+    covariance, spread : numpy.ndarray of float64, (draws, targets)
+    """
+    draws, shape = len(predicted[0][1]), predicted[0][0].shape[1:]
+    count = max(1, _CACHED // (shape[0] * shape[1]))
+    total = np.empty((count, *shape), dtype=predicted[0][0].dtype)
+    term, response = np.empty_like(total), np.empty_like(total)
+    covariance, spread = np.empty((draws, shape[0])), np.empty((draws, shape[0]))
+    for first in range(0, draws, count):
+        batch = slice(first, min(first + count, draws))
+        now = slice(0, batch.stop - first)
+        for number, (part, code) in enumerate(predicted):
+            # codes are in range: clipping spares take a buffer
+            out = total if number == 0 else term
+            np.take(part, code[batch], axis=0, out=out[now], mode="clip")
+            if number:
+                total[now] += term[now]
+        end = 0
+        for rows, code in test:
+            begin, end = end, end + rows.shape[2]
+            response[now, :, begin:end] = rows[code[batch]]
+        covariance[batch] = _dot(total[now], response[now])
+        spread[batch] = _dot(total[now], total[now])
+    return covariance, spread
+
+
+def _variance(test: Pieces, n: int) -> np.ndarray:
+    """Variance of the responses over the test rows in every draw, (draws, targets)."""
+    square = sum((_dot(rows, rows)[code] for rows, code in test), start=np.zeros(()))
+    mean = sum((rows.sum(axis=2, dtype=np.float64)[code] for rows, code in test), np.zeros(())) / n
+    square = square / n
+    variance = square - mean**2
+    variance[variance <= 8 * np.finfo(test[0][0].dtype).eps * square] = 0.0
+    return np.asarray(variance)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
