@@ -21,12 +21,11 @@ from braid.encoding.forms import correlation, factors
 from braid.encoding.layout import Layout
 from braid.encoding.solver import Problem
 
-_WIDE = 8  # targets whose arrangements are held at a time
-_STRIP = 64  # terms of a sum that are added in single precision
+_STRIP = 256  # terms of a sum that are added in single precision
 _CACHED = 2**16  # numbers of each kind that are at work at a time
 
 Pieces = Sequence[tuple[np.ndarray, np.ndarray]]
-"""By atom: (distinct arrangements, targets, rows), and the arrangement of each draw."""
+"""By atom: (distinct arrangements, rows), and the arrangement of each draw."""
 
 
 @dataclass(frozen=True)
@@ -141,41 +140,35 @@ class Smoothers:
         y : array, (n, targets)
             Centred targets in the original order of the rows.
         arranged : Arranged
-        alpha : array, (folds,)
-            One penalty per fold, for all targets.
+        alpha : array, (folds, targets)
         """
         shape = (len(self.problem.folds), arranged.code.shape[1], y.shape[1])
         out = np.empty(shape)
-        for start in range(0, y.shape[1], _WIDE):
-            part = slice(start, start + _WIDE)
-            # (arrangements, targets, rows), so that a row's response is the last axis
-            values = [
-                np.ascontiguousarray(y[rows, part].transpose(0, 2, 1)) for rows in arranged.rows
-            ]
+        for target, response in enumerate(np.ascontiguousarray(y.T)):
+            values = [response[rows] for rows in arranged.rows]
             for number in range(shape[0]):
-                out[number, :, part] = self._score_fold(number, values, arranged.code, alpha)
+                penalty = float(alpha[number, target])
+                out[number, :, target] = self._score_fold(number, values, arranged.code, penalty)
         return out
 
     def _score_fold(
-        self, number: int, values: list[np.ndarray], code: np.ndarray, alpha: np.ndarray
+        self, number: int, values: list[np.ndarray], code: np.ndarray, alpha: float
     ) -> np.ndarray:
-        """Held-out r of one outer fold, (draws, targets)."""
+        """Held-out r of a target in one outer fold, (draws,)."""
         form, fold = self.problem.form, self.problem.folds[number]
         members, tested = form.layout.members(fold.train), form.layout.members(fold.test)
-        basis, matrix = form.basis(members), self.matrix(number, float(alpha[number]))
-        atoms, begin = np.flatnonzero(members), 0
-        parts = []
-        for atom in atoms:
-            distinct, targets, rows = values[atom].shape
-            # one product for all arrangements and targets
-            part = values[atom].reshape(-1, rows) @ matrix[:, begin : begin + rows].T
-            parts.append(part.reshape(distinct, targets, -1))
-            begin += rows
-        own = [(values[atom], code[atom]) for atom in np.flatnonzero(tested)]
-        covariance, spread = _products(list(zip(parts, code[atoms], strict=True)), own)
-        n = sum(rows.shape[2] for rows, _ in own)
+        matrix = self.matrix(number, alpha)
+        predicted, begin = [], 0
+        for atom in np.flatnonzero(members):
+            end = begin + values[atom].shape[1]
+            # one product for all arrangements
+            predicted.append((values[atom] @ matrix[:, begin:end].T, code[atom]))
+            begin = end
+        test = [(values[atom], code[atom]) for atom in np.flatnonzero(tested)]
+        covariance, spread = _products(predicted, test)
+        n = sum(rows.shape[1] for rows, _ in test)
         return correlation(
-            basis, float(alpha[number]), covariance / n, spread / n, _variance(own, n)
+            form.basis(members), alpha, covariance / n, spread / n, _variance(test, n)
         )
 
 
@@ -187,47 +180,48 @@ def _products(predicted: Pieces, test: Pieces) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    covariance, spread : numpy.ndarray of float64, (draws, targets)
+    covariance, spread : numpy.ndarray of float64, (draws,)
     """
-    draws, shape = len(predicted[0][1]), predicted[0][0].shape[1:]
-    count = max(1, _CACHED // (shape[0] * shape[1]))
-    total = np.empty((count, *shape), dtype=predicted[0][0].dtype)
+    draws, n = len(predicted[0][1]), predicted[0][0].shape[1]
+    count = max(1, _CACHED // n)
+    total = np.empty((min(count, draws), n), dtype=predicted[0][0].dtype)
     term, response = np.empty_like(total), np.empty_like(total)
-    covariance, spread = np.empty((draws, shape[0])), np.empty((draws, shape[0]))
+    covariance, spread = np.empty(draws), np.empty(draws)
     for first in range(0, draws, count):
         batch = slice(first, min(first + count, draws))
         now = slice(0, batch.stop - first)
         for number, (part, code) in enumerate(predicted):
-            # codes are in range: clipping spares take a buffer
+            # codes are in range: clipping spares `take` a buffer
             out = total if number == 0 else term
             np.take(part, code[batch], axis=0, out=out[now], mode="clip")
             if number:
                 total[now] += term[now]
         end = 0
         for rows, code in test:
-            begin, end = end, end + rows.shape[2]
-            response[now, :, begin:end] = rows[code[batch]]
+            begin, end = end, end + rows.shape[1]
+            response[now, begin:end] = rows[code[batch]]
         covariance[batch] = _dot(total[now], response[now])
         spread[batch] = _dot(total[now], total[now])
     return covariance, spread
 
 
 def _variance(test: Pieces, n: int) -> np.ndarray:
-    """Variance of the responses over the test rows in every draw, (draws, targets)."""
-    square = sum((_dot(rows, rows)[code] for rows, code in test), start=np.zeros(()))
-    mean = sum((rows.sum(axis=2, dtype=np.float64)[code] for rows, code in test), np.zeros(())) / n
-    square = square / n
+    """Variance of the responses over the test rows in every draw, (draws,)."""
+    # of every arrangement once
+    squares = [_dot(rows, rows)[code] for rows, code in test]
+    sums = [rows.sum(axis=1, dtype=np.float64)[code] for rows, code in test]
+    square, mean = np.sum(squares, axis=0) / n, np.sum(sums, axis=0) / n
     variance = square - mean**2
     variance[variance <= 8 * np.finfo(test[0][0].dtype).eps * square] = 0.0
     return np.asarray(variance)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Sum of a * b over the last axis, accumulated in float64 over strips."""
-    total = np.zeros(a.shape[:2])
-    for start in range(0, a.shape[2], _STRIP):
+    """Sum of a * b over the rows, accumulated in float64 over strips."""
+    total = np.zeros(len(a))
+    for start in range(0, a.shape[1], _STRIP):
         strip = slice(start, start + _STRIP)
-        total += np.einsum("dti,dti->dt", a[:, :, strip], b[:, :, strip])
+        total += np.einsum("di,di->d", a[:, strip], b[:, strip])
     return total
 
 

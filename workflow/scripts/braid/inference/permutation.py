@@ -35,6 +35,7 @@ Over = Callable[[np.ndarray], np.ndarray]
 ALPHAS = ("fixed", "reselect", "hybrid")
 CHECKED = 50  # draws that `hybrid` scores both ways
 _COLUMNS = 2048  # targets x draws in one product
+_BLOCK = 32  # targets whose scores of all folds and draws are held at a time
 _READ = 0.1  # share of the memory for responses that are read in blocks
 _NARROW = 0.10  # difference in width that is worth a warning
 
@@ -347,18 +348,20 @@ def _through_smoothers(
     arranged: Arranged | None = None,
     over: Over = mean_over_folds,
 ) -> np.ndarray:
-    """Null scores of groups of targets that share their penalties, many draws side by side."""
+    """Null scores of blocks of targets, or of groups of them that share their penalties."""
     out = _empty(problem, draws, y, over)
     order = problem.form.layout.order
-    rows = np.ascontiguousarray(draws.rows[:, order].T)
     y = _centred(y, order).astype(problem.form.dtype, copy=False)
-    smoothers = Smoothers(problem)
-    for penalties, targets in progress(list(groups_of(alpha)), f"null {draws.kind}"):
+    smoothers, label = Smoothers(problem), f"null {draws.kind}"
+    if arranged is not None:
+        for start in progress(range(0, y.shape[1], _BLOCK), label):
+            part = slice(start, start + _BLOCK)
+            found = over(smoothers.score_arranged(y[:, part], arranged, alpha[:, part]))
+            out[..., part] = np.moveaxis(found, -2, 0)
+        return out
+    rows = np.ascontiguousarray(draws.rows[:, order].T)
+    for penalties, targets in progress(list(groups_of(alpha)), label):
         block = np.ascontiguousarray(y[:, targets])
-        if arranged is not None:
-            found = over(smoothers.score_arranged(block, arranged, penalties))
-            out[..., targets] = np.moveaxis(found, -2, 0)
-            continue
         batch = max(1, _COLUMNS // len(targets))
         for draw in range(0, len(draws.rows), batch):
             chosen = rows[:, draw : draw + batch]
