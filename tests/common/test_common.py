@@ -166,6 +166,32 @@ def test_a_job_that_ends_well_says_nothing_on_the_terminal(tmp_path):
     assert "careful" in (tmp_path / "logs" / "job.log").read_text()
 
 
+def test_a_job_searches_rarely_for_cycles_and_leaves_the_interpreter_as_it_was(tmp_path):
+    body = "import gc; assert gc.get_threshold()[0] > 10_000; assert gc.get_freeze_count()"
+    code = "import gc\nbefore = gc.get_threshold()\nfrom braid.common import job_log\n"
+    code += f"with job_log({str(tmp_path / 'job.log')!r}):\n    {body}\n"
+    code += "assert gc.get_threshold() == before"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_job_ended_at_once_has_written_and_tidied_up():
+    body = """
+        import atexit, sys
+        from braid.common import end_job
+        atexit.register(lambda: print("tidied"))
+        sys.stdout.write("written\\n")
+        {}
+        end_job()
+        sys.exit(3)
+    """
+    ends = {"pass": (0, "written\ntidied\n"), "1 / 0": (1, "written\ntidied\n")}
+    for line, expected in ends.items():
+        code = textwrap.dedent(body).format(line)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == expected
+
+
 def test_array_files_are_read_one_at_a_time(tmp_path):
     for name in ("a", "b"):
         array = xr.Dataset({"score": ("target", [1.0, 2.0]), "prediction": ("target", [0.0, 0.0])})

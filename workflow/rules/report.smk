@@ -34,7 +34,7 @@ rule report:
         f"{BENCHMARKS}/report.tsv"
     conda:
         "../../envs/report.yaml"
-    threads: 4
+    threads: 2
     resources:
         mem_mb=memory(3000),
         runtime=60,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from braid.common import job_log, provenance, read_table, seed_for, write_json
+from braid.common import end_job, job_log, provenance, read_table, seed_for, write_json
 from braid.config import UNTRAINED, base_of
 from braid.features import FeatureStore, extract
 from braid.models import load_model
@@ -25,3 +25,5 @@ with job_log(snakemake.log[0]):
         memory_mb=snakemake.resources.mem_mb,
     )
     write_json(snakemake.output.manifest, {**manifest, "model": name, **provenance()})
+
+end_job()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from braid.common import job_log, provenance, read_table, seed_for, write_table
+from braid.common import end_job, job_log, provenance, read_table, seed_for, write_table
 from braid.probe import PROBES_COLUMNS, load_matcher, pairing_of, probe_pairing
 
 with job_log(snakemake.log[0]):
@@ -30,3 +30,5 @@ with job_log(snakemake.log[0]):
         left_out=pairing.left_out,
         **provenance(snakemake.input, settings),
     )
+
+end_job()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
-    from braid.common.job import job_log
+    from braid.common.job import end_job, job_log
     from braid.common.origin import provenance
     from braid.common.progress_lines import progress
     from braid.common.random import rng, seed_for
@@ -43,7 +43,7 @@ else:
                 "write_json",
                 "write_text",
             ),
-            "job": ("job_log",),
+            "job": ("end_job", "job_log"),
             "origin": ("provenance",),
             "progress_lines": ("progress",),
             "random": ("rng", "seed_for"),
@@ -59,6 +59,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "current_umask",
+    "end_job",
     "job_log",
     "lazy_names",
     "progress",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -13,6 +15,9 @@ from collections.abc import Iterator
 
 from braid.common.errors import BraidError
 
+_MANY = 50_000
+"""New objects between two searches for cycles."""
+
 
 @contextlib.contextmanager
 def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
@@ -22,6 +27,9 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     write. A `BraidError` becomes its message on the real standard error and exit status 1; any
     other exception keeps its traceback, in the log and on the real standard error.
 
+    Python searches for cycles more rarely in a job: the objects of what it imported so far are
+    left out, and others are looked at when there are many.
+
     Parameters
     ----------
     path : path-like
@@ -30,6 +38,10 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     terminal = os.dup(2)
     started = time.monotonic()
+    thresholds = gc.get_threshold()
+    # a library as large as PyTorch is searched several times while it is imported
+    gc.set_threshold(_MANY, *thresholds[1:])
+    gc.freeze()
     with open(path, "w", encoding="utf-8") as log:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -56,6 +68,19 @@ def job_log(path: str | os.PathLike[str]) -> Iterator[None]:
             os.dup2(terminal, 2)
             os.close(saved)
             os.close(terminal)
+            gc.set_threshold(*thresholds)
     if failure:
         print(failure, file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def end_job() -> None:
+    """End the process of a job that is done, as its script's last statement.
+
+    Python takes apart all modules before a process ends, which takes longer for PyTorch's than
+    a small network takes to run. Handlers that run at exit are run.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
