@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 
 from braid.common import (
     ArrayFiles,
@@ -26,6 +27,7 @@ from braid.common import (
     read_table,
     rng,
     seed_for,
+    t_interval,
     write_array,
     write_json,
     write_table,
@@ -190,6 +192,19 @@ def test_a_job_ended_at_once_has_written_and_tidied_up():
         code = textwrap.dedent(body).format(line)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == expected
+
+
+def test_interval_is_that_of_the_t_distribution():
+    values = np.array([0.1, 0.3, 0.25, 0.4])
+    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert t_interval(values) == pytest.approx((wanted.low, wanted.high))
+    assert t_interval([*values, np.nan]) == t_interval(values)
+
+
+def test_interval_needs_two_values():
+    assert np.isnan(t_interval([0.3])).all()
+    assert np.isnan(t_interval([np.nan, 0.2])).all()
+    assert t_interval([1.0, 1.0]) == (1.0, 1.0)
 
 
 def test_array_files_are_read_one_at_a_time(tmp_path):

@@ -13,7 +13,6 @@ from braid.inference.tables import (
     models_table,
     nulls_table,
     regions_table,
-    t_interval,
 )
 
 
@@ -73,12 +72,6 @@ def test_regions_count_only_tested_sites(sites):
     assert table.loc[("net", "a"), "n_sites"] == 3
     assert table.loc[("net", "a"), "n_subjects"] == 2
     assert table.loc[("net", "a"), "score_mean"] == pytest.approx(np.mean([0.1, 0.3]))
-
-
-def test_interval_needs_two_values():
-    assert np.isnan(t_interval([0.3])).all()
-    assert np.isnan(t_interval([np.nan, 0.2])).all()
-    assert t_interval([1.0, 1.0]) == (1.0, 1.0)
 
 
 def fit():

@@ -14,13 +14,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 from report_world import BINS, CONFIG, Made, only
-from scipy import stats
 
 from braid.common import read_array
 from braid.report.figure import FIXED, _contrast, _darken, _turned_rgba
 from braid.report.figures_maps import best_models, headline_model
 from braid.report.figures_quality import edge_shares, quality_canvas, quality_panels
-from braid.report.figures_scores import t_interval
 from braid.report.figures_voxels import _cropped, _upright
 from braid.report.fits import FitSummary, grids_of, summarise, summarise_fits
 from braid.report.methods import cited, methods_text, with_links
@@ -146,13 +144,6 @@ def test_best_model_per_site(results: Results) -> None:
 def test_the_model_of_the_maps(results: Results) -> None:
     assert headline_model(results, "ieeg_film") == "toy-vilt"
     assert headline_model(results, "parcels") == "given"
-
-
-def test_interval_is_that_of_the_t_distribution() -> None:
-    values = np.array([0.1, 0.3, 0.25, 0.4])
-    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert t_interval(values) == pytest.approx((wanted.low, wanted.high))
-    assert all(math.isnan(end) for end in t_interval(values[:1]))
 
 
 def test_twins_follow_their_models() -> None:

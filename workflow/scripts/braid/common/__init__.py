@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
+    from braid.common.intervals import t_interval
     from braid.common.job import end_job, job_log
     from braid.common.origin import provenance
     from braid.common.progress_lines import progress
@@ -43,6 +44,7 @@ else:
                 "write_json",
                 "write_text",
             ),
+            "intervals": ("t_interval",),
             "job": ("end_job", "job_log"),
             "origin": ("provenance",),
             "progress_lines": ("progress",),
@@ -71,6 +73,7 @@ __all__ = [
     "runs_that_fit",
     "seed_for",
     "sha256_of",
+    "t_interval",
     "write_array",
     "write_json",
     "write_table",

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from braid.common import InputError, rng, seed_for
+from braid.common import InputError, rng, seed_for, t_interval
 from braid.inference.group import hierarchical_bootstrap
 from braid.inference.integration import (
     CHECKS,
@@ -22,7 +22,6 @@ from braid.inference.integration import (
     weak_and_strict,
 )
 from braid.inference.integration_labels import LABELS_COLUMNS, label_null
-from braid.inference.tables import t_interval
 
 _PRIOR_SHARE = 2.0  # sd of the normal prior of the mean log odds, which hardly binds
 _PRIOR_SPREAD = 0.5  # sd of the normal prior of log(sd between subjects), about sd = 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
 
+from braid.common import t_interval
 from braid.encoding import LAG_COLUMNS
 from braid.inference.repeated import NORMALISED_COLUMNS, normalised_sites
 from braid.inference.sites import SITES_COLUMNS
@@ -242,16 +242,6 @@ def nulls_table(nulls: Mapping[Key, xr.Dataset]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=list(NULLS_COLUMNS))
-
-
-def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of a mean; NaN with fewer than two values."""
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
-    if len(finite) < 2:
-        return np.nan, np.nan
-    half = stats.t.ppf(0.5 + level / 2, len(finite) - 1) * stats.sem(finite)
-    return float(finite.mean() - half), float(finite.mean() + half)
 
 
 def _mean_over_subjects(sites: pd.DataFrame) -> dict[str, float]:

@@ -100,9 +100,12 @@ def _png(canvas: Canvas, photos: bool) -> bytes:
 
     raw = io.BytesIO()
     canvas.savefig(
-        raw, format="png", dpi=DPI, facecolor=canvas.get_facecolor(),
-        pil_kwargs={"compress_level": 0},
-    )  # fmt: skip
+        raw,
+        format="png",
+        dpi=DPI,
+        facecolor=canvas.get_facecolor(),
+        pil_kwargs={"compress_level": 0},  # packed below
+    )
     raw.seek(0)
     with Image.open(raw) as image:
         true = image.convert("RGB")

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from braid.common import rng
+from braid.common import rng, t_interval
 from braid.report.figure import Absent, Figure, finish
 from braid.report.fits import FitSummary
 from braid.report.results import Results
@@ -212,14 +211,6 @@ def _region_legend(
     )  # fmt: skip
 
 
-def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a mean from the t distribution; NaN with fewer than two values."""
-    if values.size < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
-    return float(values.mean() - half), float(values.mean() + half)
-
-
 def by_layer(
     results: Results, analysis: str, fits: Sequence[FitSummary], palette: Palette, folder: Path
 ) -> Figure | Absent:
@@ -313,7 +304,7 @@ def timecourse(
         # a window is drawn at its centre
         times = bins + window / 2
         mean = _column_means(curves)
-        ends = np.array([t_interval(column[np.isfinite(column)]) for column in curves.T])
+        ends = np.array([t_interval(column) for column in curves.T])
         colour, style = palette.colour(model), "--" if is_untrained(model) else "-"
         axes.plot(times, mean, color=colour, ls=style, label=model)
         if model in banded[1:] and np.isfinite(ends).any():
